@@ -1,0 +1,199 @@
+"""The options of a build, typed and checked once; the only home of defaults. Knows nothing of YAML or flags.
+
+`cli/build.py` derives the flags and the YAML keys of `build_and_run.py` from these classes: a field's name is its flag
+and its key, the sentence under `Args:` is its help text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from captioner.errors import ConfigError
+
+ENCODERS = ("vgg16", "small_cnn")
+"""Encoders by name; anything else is a `transformers` hub id or a local folder."""
+DECODERS = ("lstm",)
+INJECT = ("par", "init", "pre", "merge")
+FEATURE_KINDS = ("pooled", "grid")
+FRAMINGS = ("whole", "center")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def _require(condition: bool, option: str, value: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"--{option} is {value!r}; expected {expected}")
+
+
+def _one_of(option: str, value: str, valid: Sequence[str]) -> None:
+    _require(value in valid, option, value, "one of " + ", ".join(valid))
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where pictures and captions come from.
+
+    Args:
+        data: `scenes` (drawn by the package, no download) or a folder with pictures and captions.
+        limit: use only the first N pictures of each split, for trying things; 0 uses all.
+        min_count: a word must occur this often in the training captions to enter the vocabulary.
+        max_words: longer captions are cut to this many words for training.
+        max_bad_share: stop when more than this share of the pictures is missing, corrupt or without a caption.
+    """
+
+    data: str = "scenes"
+    limit: int = 0
+    min_count: int = 5
+    max_words: int = 30
+    max_bad_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        _require(self.limit >= 0, "limit", self.limit, "0 (all) or a positive number of pictures")
+        _require(self.min_count >= 1, "min_count", self.min_count, "1 or more")
+        _require(self.max_words >= 1, "max_words", self.max_words, "1 or more")
+        _require(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The network that looks at the picture.
+
+    Args:
+        encoder: `vgg16`, `small_cnn` (trained from scratch with the decoder), or the hub id or local folder of any
+            `transformers` vision model.
+        encoder_weights: weights file for `vgg16`: torchvision .pth, timm .safetensors or Keras "notop" .h5; empty
+            fetches the Keras file once.
+        features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.
+        framing: `whole` squeezes the whole frame into the encoder's square, `center` cuts the square out of the middle
+            as the encoder's own recipe does.
+    """
+
+    encoder: str = "vgg16"
+    encoder_weights: str = ""
+    features: str = "pooled"
+    framing: str = "whole"
+
+    def __post_init__(self) -> None:
+        _require(bool(self.encoder), "encoder", self.encoder, "a name, a hub id or a folder")
+        _one_of("features", self.features, FEATURE_KINDS)
+        _one_of("framing", self.framing, FRAMINGS)
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The network that writes the words.
+
+    Args:
+        decoder: which family: `lstm`.
+        inject: where the picture enters the LSTM (Tanti, Gatt and Camilleri 2018): `par` beside every word, `init` as
+            the first state, `pre` as the first word, `merge` after the LSTM.
+        embed: numbers in a word vector, and in the projected picture vector.
+        hidden: units of the LSTM.
+        dropout: share of the numbers dropped from word vectors, picture vector and LSTM output in training.
+        tie_weights: predict words with the transposed word vectors instead of a matrix of their own.
+    """
+
+    decoder: str = "lstm"
+    inject: str = "par"
+    embed: int = 256
+    hidden: int = 512
+    dropout: float = 0.3
+    tie_weights: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("decoder", self.decoder, DECODERS)
+        _one_of("inject", self.inject, INJECT)
+        _require(1 <= self.embed <= 8192, "embed", self.embed, "1 to 8192")
+        _require(1 <= self.hidden <= 8192, "hidden", self.hidden, "1 to 8192")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a share from 0 up to, not including, 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the decoder learns.
+
+    Args:
+        epochs: at most this many passes over the training pictures.
+        batch_size: pictures in a batch; each brings all its captions.
+        learning_rate: the highest rate of AdamW, reached after warm-up, then falling as a cosine.
+        weight_decay: of AdamW, on matrices only.
+        warmup: share of all steps over which the rate rises from zero.
+        label_smoothing: probability mass spread evenly over the other words of the target.
+        clip: gradients are scaled down to this norm.
+        patience: stop after this many epochs without a better CIDEr on dev.
+        seed: of everything random; the same seed gives the same weights on a CPU.
+        threads: processor threads; 0 takes all cores that this process may use.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+        accelerator: as in Lightning: `auto`, `cpu`, `gpu`, `mps` …
+        devices: as in Lightning: how many, or `auto`.
+    """
+
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    label_smoothing: float = 0.0
+    clip: float = 5.0
+    patience: int = 4
+    seed: int = 1
+    threads: int = 0
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        _require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share from 0 up to, not including, 1")
+        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share below 1")
+        _require(self.clip > 0, "clip", self.clip, "more than 0")
+        _require(self.patience >= 1, "patience", self.patience, "1 or more")
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+        _require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
+        _one_of("precision", self.precision, PRECISIONS)
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """How captions are searched for.
+
+    Args:
+        beam: captions kept side by side while searching; 1 is greedy.
+        n_best: candidates returned for each picture, best first; at most `beam`.
+        max_length: captions end after this many words at the latest.
+        min_length: the end token is not allowed before this many words.
+        length_penalty: candidates are ranked by log-probability divided by length to this power (Wu et al. 2016,
+            arXiv 1609.08144, without the constant); 0 ranks by log-probability alone.
+        no_repeat_ngram: no run of this many words occurs twice in a caption; 0 allows repeats.
+    """
+
+    beam: int = 3
+    n_best: int = 1
+    max_length: int = 30
+    min_length: int = 1
+    length_penalty: float = 1.0
+    no_repeat_ngram: int = 3
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.beam <= 100, "beam", self.beam, "1 to 100")
+        _require(1 <= self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
+        _require(1 <= self.max_length <= 1000, "max_length", self.max_length, "1 to 1000 words")
+        _require(
+            0 <= self.min_length <= self.max_length, "min_length", self.min_length, f"0 to max_length, {self.max_length}"
+        )
+        _require(self.length_penalty >= 0, "length_penalty", self.length_penalty, "0 or more")
+        _require(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "0 (off) or more")
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """All the options of one build."""
+
+    data: DataConfig = DataConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    train: TrainConfig = TrainConfig()
+    decode: DecodeConfig = DecodeConfig()

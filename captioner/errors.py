@@ -1,0 +1,104 @@
+"""Every error that captioner raises on purpose; knows nothing of where they are raised.
+
+    CaptionerError                 catch this one to catch them all
+    ├── ConfigError                an option is unknown, of the wrong type or out of range
+    ├── DataError                  the data set cannot be read, or too much of it is bad
+    ├── ImageError                 one picture cannot be read; `code` says why
+    ├── VocabularyError            text and ids do not fit together
+    ├── WeightsError               pretrained weights are missing, damaged or of another network
+    ├── FeatureError               the feature store is damaged or in use
+    ├── TrainingError              training cannot start or cannot go on
+    ├── ExportError                an exported graph does not agree with the network it came from
+    ├── BundleError                a bundle is incomplete, damaged, or of a newer format
+    ├── MetricError                predictions and references do not fit together
+    └── MissingDependencyError     an optional library is not installed
+
+A message is one line: what happened, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class CaptionerError(Exception):
+    """Base of all errors of this package.
+
+    `code` is a short machine-readable word, stable between releases; `message` is one line for people.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+class ConfigError(CaptionerError):
+    """An option is unknown, of the wrong type or out of range."""
+
+    code = "config"
+
+
+class DataError(CaptionerError):
+    """The data set cannot be read, or too much of it is bad."""
+
+    code = "data"
+
+
+class ImageError(CaptionerError):
+    """One picture cannot be read.
+
+    `code` is one of `missing`, `not_a_file`, `unreadable`, `too_large`, `too_many_pixels`, `unsupported`, `corrupt`
+    and `bad_array`.
+    """
+
+    code = "image"
+
+
+class VocabularyError(CaptionerError):
+    """Text and token ids do not fit together."""
+
+    code = "vocabulary"
+
+
+class WeightsError(CaptionerError):
+    """Pretrained weights are missing, damaged, or belong to another network."""
+
+    code = "weights"
+
+
+class FeatureError(CaptionerError):
+    """The feature store is damaged, or in use by another process."""
+
+    code = "features"
+
+
+class TrainingError(CaptionerError):
+    """Training cannot start or cannot go on."""
+
+    code = "training"
+
+
+class ExportError(CaptionerError):
+    """An exported graph does not agree with the network that it came from."""
+
+    code = "export"
+
+
+class BundleError(CaptionerError):
+    """A bundle is incomplete, damaged, or of a newer format than this version reads."""
+
+    code = "bundle"
+
+
+class MetricError(CaptionerError):
+    """Predictions and references do not fit together."""
+
+    code = "metric"
+
+
+class MissingDependencyError(CaptionerError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+    code = "missing_dependency"

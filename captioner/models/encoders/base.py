@@ -1,0 +1,42 @@
+"""What every encoder is: pixels in, features out, with the preprocessing that its weights want.
+
+Knows nothing of decoders, training or files on disk.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from captioner.images import PreprocessSpec
+
+
+class Encoder(nn.Module):
+    """A network that turns pixels into features.
+
+    `forward` takes float32 pixels (batch, 3, size, size), preprocessed by `preprocess`, and returns features
+    (batch, *feature_shape): (batch, channels) when pooled, (batch, regions, channels) when a grid.
+    """
+
+    name: str
+    """What the manifest calls it, for example `vgg16`."""
+    preprocess: PreprocessSpec
+    """The one right way to make pixels for these weights."""
+    feature_shape: tuple[int, ...]
+    """(channels,) or (regions, channels)."""
+    trained_with_decoder: bool
+    """True when the weights are learned together with the decoder; False when they are pretrained and stay."""
+    origin: str
+    """Where the weights come from, for the manifest: file name and checksum, hub id, or `scratch`."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def pool_or_flatten(grid: Tensor, features: str) -> Tensor:
+    """A convolution map (batch, channels, height, width) as `pooled` (batch, channels) or `grid` features.
+
+    Pooling is the mean over all positions; a grid lists the positions row by row, (batch, regions, channels).
+    """
+    if features == "pooled":
+        return grid.mean(dim=(2, 3))  # (batch, channels)
+    return grid.flatten(2).transpose(1, 2)  # (batch, regions, channels)
