@@ -22,7 +22,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 def _require(condition: bool, option: str, value: object, expected: str) -> None:
     if not condition:
-        raise ConfigError(f"--{option} is {value!r}; expected {expected}")
+        raise ConfigError(f"--{option.replace('_', '-')} is {value!r}; expected {expected}")
 
 
 def _one_of(option: str, value: str, valid: Sequence[str]) -> None:
@@ -118,7 +118,7 @@ class TrainConfig:
         learning_rate: the highest rate of AdamW, reached after warm-up, then falling as a cosine.
         weight_decay: of AdamW, on matrices only.
         warmup: share of all steps over which the rate rises from zero.
-        label_smoothing: probability mass spread evenly over the other words of the target.
+        label_smoothing: share of the target's probability spread evenly over the vocabulary.
         clip: gradients are scaled down to this norm.
         patience: stop after this many epochs without a better CIDEr on dev.
         seed: of everything random; the same seed gives the same weights on a CPU.
@@ -163,8 +163,8 @@ class DecodeConfig:
     Args:
         beam: captions kept side by side while searching; 1 is greedy.
         n_best: candidates returned for each picture, best first; at most `beam`.
-        max_length: captions end after this many words at the latest.
-        min_length: the end token is not allowed before this many words.
+        max_length: captions end after this many tokens at the latest, the end token counted.
+        min_length: the end token is not allowed before this many words; less than max_length.
         length_penalty: candidates are ranked by log-probability divided by length to this power (Wu et al. 2016,
             arXiv 1609.08144, without the constant); 0 ranks by log-probability alone.
         no_repeat_ngram: no run of this many words occurs twice in a caption; 0 allows repeats.
@@ -173,18 +173,17 @@ class DecodeConfig:
     beam: int = 3
     n_best: int = 1
     max_length: int = 30
-    min_length: int = 1
+    min_length: int = 0
     length_penalty: float = 1.0
     no_repeat_ngram: int = 3
 
     def __post_init__(self) -> None:
         _require(1 <= self.beam <= 100, "beam", self.beam, "1 to 100")
         _require(1 <= self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
-        _require(1 <= self.max_length <= 1000, "max_length", self.max_length, "1 to 1000 words")
-        _require(
-            0 <= self.min_length <= self.max_length, "min_length", self.min_length, f"0 to max_length, {self.max_length}"
-        )
-        _require(self.length_penalty >= 0, "length_penalty", self.length_penalty, "0 or more")
+        _require(1 <= self.max_length <= 1000, "max_length", self.max_length, "1 to 1000 tokens")
+        longest = self.max_length - 1
+        _require(0 <= self.min_length <= longest, "min_length", self.min_length, f"0 to max_length - 1, {longest}")
+        _require(0 <= self.length_penalty <= 10, "length_penalty", self.length_penalty, "0 to 10")
         _require(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "0 (off) or more")
 
 

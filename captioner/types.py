@@ -17,6 +17,11 @@ class ImageSource(Protocol):
         """How to name the picture to a person: a path, or an id."""
         ...
 
+    @property
+    def version(self) -> str:
+        """Another text when the picture may be another one; known without reading it (a file's size and time)."""
+        ...
+
     def read_bytes(self) -> bytes:
         """The encoded picture (JPEG, PNG, …). Raises `ImageError` when there is none."""
         ...

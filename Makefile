@@ -1,0 +1,44 @@
+# Needs only Python 3.11 or newer, and make. Everything is installed into .venv, at the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+# Threads that spin while they wait take the processor from each other.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test test-all test-base check format bench clean
+
+demo: .venv/installed            ## train on the drawn scenes, then caption held-back ones (minutes)
+	$(BIN)/python build_and_run.py
+	$(BIN)/python run_captioner.py runs/scenes/examples/*.png --model runs/scenes/bundle --references runs/scenes/examples/captions.txt
+
+test: check                      ## all checks and the quick tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: check                  ## the slow tests too
+	$(BIN)/python -m pytest
+
+test-base:                       ## the torch-free tests in an environment with the wheel's own requirements alone
+	sh tests/base_install.sh $(PYTHON)
+
+check: .venv/installed           ## style, types and import direction
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed           ## speed and memory on this machine → benchmarks/results
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf .venv .venv-base build dist *.egg-info
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captioner needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	touch $@

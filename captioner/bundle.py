@@ -1,0 +1,246 @@
+"""What a trained captioner is on disk: a folder of plain files, described and sealed by `manifest.json`.
+
+    manifest.json         format and package version, architecture, PreprocessSpec, decode defaults, training record,
+                          scores, licences, and the SHA-256 and size of every other file; written last
+    vocabulary.json       words and ids
+    encoder.onnx          picture → features
+    decoder_start.onnx    features → state
+    decoder_step.onnx     word, state → log-probabilities of the next word, state
+    weights.safetensors   the same weights, to go on training
+
+Saving builds a temporary folder beside the target and renames it; loading checks every file against the manifest before
+anything is used. Knows nothing of torch, and of ONNX only the file names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from captioner.config import DecodeConfig
+from captioner.errors import BundleError, CaptionerError
+from captioner.images import PreprocessSpec
+from captioner.text.vocabulary import Vocabulary
+from captioner.version import __version__
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+VOCABULARY = "vocabulary.json"
+ENCODER = "encoder.onnx"
+DECODER_START = "decoder_start.onnx"
+DECODER_STEP = "decoder_step.onnx"
+WEIGHTS = "weights.safetensors"
+REQUIRED = (VOCABULARY, ENCODER, DECODER_START, DECODER_STEP)
+OPTIONAL = (WEIGHTS,)
+
+MAX_MANIFEST_BYTES = 1_000_000
+MAX_FILE_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The facts of a captioner, apart from its words and weights."""
+
+    created: str
+    """When it was saved, ISO 8601 in UTC; the newest of several bundles is chosen by this."""
+    encoder: Mapping[str, Any]
+    """Name, origin of the weights, kind and shape of the features."""
+    decoder: Mapping[str, Any]
+    """The decoder's options with all sizes."""
+    preprocess: PreprocessSpec
+    """How pictures become pixels for this encoder."""
+    decode: DecodeConfig
+    """How captions are searched for unless asked otherwise."""
+    vocabulary_fingerprint: str
+    """Of the vocabulary that the weights were trained with."""
+    training: Mapping[str, Any]
+    """The record of training: data, options, seed, epochs, versions."""
+    scores: tuple[Mapping[str, Any], ...]
+    """Scores with split, value and signature."""
+    licences: Mapping[str, str]
+    """What each part may be used under, as far as it is known."""
+    package_version: str = __version__
+    """The version of captioner that saved it."""
+    format_version: int = FORMAT_VERSION
+    """The version of this layout."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; `from_json` is its mirror image."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "preprocess": self.preprocess.to_json(), "decode": asdict(self.decode)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Manifest:
+        """Raises BundleError when a field is missing, unknown or of the wrong type."""
+        names = {field.name for field in fields(cls)}
+        wrong = sorted(names.symmetric_difference(data))
+        if wrong:
+            raise BundleError(f"the manifest of this bundle has missing or unknown fields: {', '.join(wrong)}")
+        for name in ("encoder", "decoder", "preprocess", "decode", "training", "licences"):
+            if not isinstance(data[name], dict):
+                raise BundleError(f"`{name}` in the manifest of this bundle is not an object")
+        try:
+            values = {
+                **data,
+                "preprocess": PreprocessSpec.from_json(data["preprocess"]),
+                "decode": DecodeConfig(**data["decode"]),
+                "scores": tuple(data["scores"]),
+            }
+            return cls(**values)
+        except (CaptionerError, TypeError, ValueError) as error:
+            raise BundleError(f"the manifest of this bundle is not valid: {error}") from None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files were found complete and unchanged."""
+
+    folder: Path
+    manifest: Manifest
+    vocabulary: Vocabulary
+
+    def path(self, name: str) -> Path:
+        """The path of one of its files."""
+        return self.folder / name
+
+
+def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files: Mapping[str, Path]) -> None:
+    """Write a bundle in place of whatever bundle is at `folder`; all or nothing.
+
+    Args:
+        folder: the bundle's folder. Its parent is created.
+        manifest: its facts.
+        vocabulary: its words; must be the one of the weights.
+        files: the graphs and weights by bundle name, copied from where they are.
+
+    Raises:
+        BundleError: a file is missing, the vocabulary is another one, or the folder cannot be written.
+    """
+    if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
+        raise BundleError("the vocabulary is not the one that the weights were trained with")
+    missing = [name for name in REQUIRED if name != VOCABULARY and name not in files]
+    if missing:
+        raise BundleError(f"a bundle needs {', '.join(missing)} too")
+    staging = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        vocabulary.save(staging / VOCABULARY)
+        for name, source in files.items():
+            shutil.copyfile(source, staging / name)
+        entries = {path.name: _describe(path) for path in sorted(staging.iterdir())}
+        text = json.dumps({**manifest.to_json(), "files": entries}, indent=2, ensure_ascii=False)
+        (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        for path in staging.iterdir():
+            _sync(path)
+        staging.chmod(0o755)
+        _replace_folder(staging, folder)
+    except OSError as error:
+        raise BundleError(f"cannot save the bundle to {folder}: {error.strerror}") from None
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and verify it.
+
+    Raises:
+        BundleError: it is not a bundle, incomplete, changed since it was saved, or of a newer format.
+    """
+    data = _read_manifest(folder)
+    entries = data.pop("files", None)
+    if not isinstance(entries, dict) or not set(REQUIRED) <= entries.keys() <= {*REQUIRED, *OPTIONAL}:
+        raise BundleError(f"the manifest in {folder} does not list the files of a bundle")
+    for name, entry in entries.items():
+        _verify(folder / name, entry)
+    manifest = Manifest.from_json(data)
+    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
+        raise BundleError(f"the vocabulary in {folder} is not the one that the weights were trained with")
+    return Bundle(folder, manifest, vocabulary)
+
+
+def newest_bundle(runs: Path) -> Path | None:
+    """The bundle below `runs/*/bundle` that was saved last, by its own record; None when there is none."""
+    created: dict[Path, str] = {}
+    for path in runs.glob(f"*/bundle/{MANIFEST}"):
+        try:
+            created[path.parent] = str(_read_manifest(path.parent).get("created", ""))
+        except BundleError:
+            continue
+    return max(created, key=lambda folder: (created[folder], str(folder))) if created else None
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_MANIFEST_BYTES + 1)
+    except FileNotFoundError:
+        raise BundleError(f"{folder} is not a bundle: there is no {MANIFEST} in it") from None
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}") from None
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} is larger than a manifest may be ({MAX_MANIFEST_BYTES:,} bytes)")
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BundleError(f"{path} is damaged: it is not JSON") from None
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if not isinstance(version, int):
+        raise BundleError(f"{path} is not the manifest of a bundle")
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"{folder} has bundle format {version}; captioner {__version__} reads up to {FORMAT_VERSION}: "
+            f"upgrade with `pip install -U captioner` (it was saved by {data.get('package_version')})"
+        )
+    return data
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    return {"sha256": _sha256(path), "bytes": path.stat().st_size}
+
+
+def _verify(path: Path, entry: Any) -> None:
+    """Size before hash, so that a swollen file costs nothing."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int):
+        raise BundleError(f"the manifest says nothing usable of {path.name}")
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES or size != entry["bytes"] or _sha256(path) != entry.get("sha256"):
+            raise BundleError(f"{path} is not the file that was saved: it was changed or damaged; copy the bundle again")
+    except OSError as error:
+        raise BundleError(f"{path.parent} is incomplete: {path.name}: {error.strerror}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _replace_folder(new: Path, old: Path) -> None:
+    """Put `new` where `old` is; a folder cannot be renamed over a full one, so the old one steps aside first."""
+    aside = new.with_name(new.name + ".old")
+    had_old = old.exists()
+    if had_old:
+        old.rename(aside)
+    try:
+        new.rename(old)
+    except OSError:
+        if had_old:
+            aside.rename(old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,130 @@
+"""The verb `build`: train a captioner. Flags and YAML keys are the fields of the classes in `captioner.config`.
+
+    captioner build --data FOLDER [--config FILE.yaml] [--epochs 10 …]
+
+A flag wins over the YAML file, and the file over the defaults. An unknown key or a wrong type is refused by name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captioner.config import BuildConfig, DataConfig, DecodeConfig, DecoderConfig, EncoderConfig, TrainConfig
+from captioner.errors import CaptionerError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
+    from captioner.pipeline.workspace import Workspace
+
+SECTIONS = {
+    "data": DataConfig,
+    "encoder": EncoderConfig,
+    "decoder": DecoderConfig,
+    "train": TrainConfig,
+    "decode": DecodeConfig,
+}
+
+
+def main(argv: Sequence[str] | None = None, *, program: str = "captioner build", recipe: Path | None = None) -> int:
+    """Build a captioner.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+        program: how the command is called in messages.
+        recipe: YAML file for a call that names neither --data nor --config.
+
+    Returns:
+        0 when the captioner is built, 1 when the build failed, 2 for wrong usage.
+    """
+    # Before torch is loaded: OpenMP threads that spin while they wait take the processor from each other.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        config, workspace = parse(arguments, program=program, recipe=recipe)
+        from captioner.pipeline.build import build
+
+        build(config, workspace)
+    except CaptionerError as error:
+        print(f"{program}: {error.message}", file=sys.stderr)
+        return 2 if error.code in ("config", "missing_dependency") else 1
+    except KeyboardInterrupt:
+        print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(f"caption a picture: python run_captioner.py photo.jpg --model {workspace.bundle}", file=sys.stderr)
+    print(workspace.bundle)
+    return 0
+
+
+def parse(
+    arguments: Sequence[str], *, program: str = "captioner build", recipe: Path | None = None
+) -> tuple[BuildConfig, Workspace]:
+    """Arguments and the YAML file that they name → checked options and folders.
+
+    Raises:
+        ConfigError: a value is out of range. Unknown keys and wrong types end the process with status 2, as in argparse.
+        MissingDependencyError: the extra `train` is not installed.
+    """
+    missing = [name for name in ("jsonargparse", "yaml", "torch", "lightning") if not importlib.util.find_spec(name)]
+    if missing:
+        raise MissingDependencyError(
+            f"training needs {', '.join(missing)}; install the extra: pip install 'captioner[train]'"
+        )
+    from captioner.pipeline.workspace import Workspace
+
+    arguments = [_underscored(argument) for argument in arguments]
+    named = {argument.partition("=")[0] for argument in arguments}
+    if recipe is not None and not named & {"--data", "--config", "--help", "-h", "--print_config"}:
+        print(f"no --data and no --config: taking {recipe.name}", file=sys.stderr)
+        arguments = [f"--config={recipe}", *arguments]
+    values = _parser(program).parse_args(_config_first(arguments))
+    config = BuildConfig(**{section: _section(kind, values) for section, kind in SECTIONS.items()})
+    out = values.out or Path("runs") / (Path(config.data.data).resolve().name or "data")
+    return config, Workspace(Path(out), Path(values.cache))
+
+
+def _underscored(argument: str) -> str:
+    """`--encoder-weights` as `--encoder_weights`: flags have dashes, the fields behind them cannot."""
+    name, equals, value = argument.partition("=")
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else argument
+
+
+def _config_first(arguments: list[str]) -> list[str]:
+    """Arguments with `--config FILE` moved to the front: later ones win, and flags shall win wherever they stand."""
+    first, rest = [], []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--config":
+            first.append(f"--config={next(remaining, '')}")
+        else:
+            (first if argument.startswith("--config=") else rest).append(argument)
+    return first + rest
+
+
+def _section(kind: type, values: Namespace) -> Any:
+    return kind(**{field.name: values[field.name] for field in fields(kind)})
+
+
+def _parser(program: str) -> ArgumentParser:
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    class DashedParser(ArgumentParser):
+        """Shows flags with dashes; both spellings are understood."""
+
+        def format_help(self) -> str:
+            return re.sub(r"--[a-z_]+", lambda flag: flag[0].replace("_", "-"), super().format_help())
+
+    parser = DashedParser(prog=program, description="Train a captioner on pictures with captions.")
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
+    parser.add_argument("--out", type=str, default="", help="folder of this build; default: runs/NAME of the data")
+    parser.add_argument("--cache", type=str, default="runs/cache", help="features and encoder graphs, shared by builds")
+    for kind in SECTIONS.values():
+        parser.add_class_arguments(kind)
+    return parser

@@ -1,0 +1,138 @@
+"""The verb `caption`: pictures in, captions out. Captions go to stdout, everything else to stderr; torch is never needed.
+
+    captioner caption photo.jpg [more …] [--model DIR] [--beam 3] [--n-best 3] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captioner.errors import CaptionerError, ConfigError, ImageError
+from captioner.version import __version__
+
+if TYPE_CHECKING:
+    from captioner.runtime.captioner import Captioner
+    from captioner.types import Caption
+
+RUNS = Path("runs")
+"""Where `build_and_run.py` saves, seen from the folder that it runs in."""
+
+
+def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption") -> int:
+    """Caption the pictures; returns 0 when all were captioned, 1 when some failed, 2 for wrong usage."""
+    arguments = _parser(program).parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names that are not UTF-8 shall not stop anything
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        model = _load(arguments)
+        references = _read_references(arguments.references) if arguments.references else {}
+        options = {
+            name: getattr(arguments, name)
+            for name in ("beam", "n_best", "max_length")
+            if getattr(arguments, name) is not None
+        }
+        model.check_options(**options)
+    except CaptionerError as error:
+        print(f"{program}: {error.message}", file=sys.stderr)
+        return 2
+    try:
+        failed = 0
+        for path in arguments.pictures:
+            failed += not _caption_one(model, path, options, references, as_json=arguments.json)
+        return 1 if failed else 0
+    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Caption pictures with a finished captioner.")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF files")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="bundle; default: the newest one in runs/")
+    parser.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
+    parser.add_argument("--n-best", type=int, metavar="N", help="candidates to show for each picture")
+    parser.add_argument("--max-length", type=int, metavar="N", help="longest caption, in words")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, in the order of the pictures")
+    parser.add_argument("--references", type=Path, metavar="FILE", help="true captions to show, as name#k<TAB>caption")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default: 1)")
+    parser.add_argument("--version", action="version", version=f"captioner {__version__}")
+    return parser
+
+
+def _load(arguments: argparse.Namespace) -> Captioner:
+    from captioner.bundle import newest_bundle
+    from captioner.runtime.captioner import load
+
+    if arguments.threads < 1:
+        raise ConfigError(f"--threads is {arguments.threads}; expected 1 or more")
+    folder = arguments.model or newest_bundle(RUNS)
+    if folder is None:
+        raise ConfigError(
+            f"no captioner in {RUNS}/: train one with `python build_and_run.py`, or name one with --model DIR"
+        )
+    model = load(folder, threads=arguments.threads)
+    if not arguments.model:
+        saved = model.bundle.manifest.created[:19].replace("T", " ")
+        print(f"using {folder}, the newest captioner in {RUNS}/ (saved {saved} UTC)", file=sys.stderr)
+    return model
+
+
+def _caption_one(
+    model: Captioner, path: str, options: Mapping[str, Any], references: Mapping[str, list[str]], *, as_json: bool
+) -> bool:
+    """Caption one picture and print it; False when it cannot be read."""
+    try:
+        caption = model.caption(path, **options)
+    except ImageError as error:
+        if as_json:
+            print(json.dumps({"path": path, "error": {"code": error.code, "message": error.message}}), flush=True)
+        print(_visible(error.message), file=sys.stderr)
+        return False
+    if as_json:
+        print(json.dumps(_as_json(path, caption), ensure_ascii=False), flush=True)
+    else:
+        print("\n".join(_as_text(path, caption, references.get(Path(path).name, []))), flush=True)
+    return True
+
+
+def _as_json(path: str, caption: Caption) -> dict[str, Any]:
+    candidates = [{"caption": each.text, "log_prob": round(each.log_prob, 6)} for each in caption.candidates]
+    return {
+        "path": path,
+        "caption": caption.text,
+        "log_prob": round(caption.log_prob, 6),
+        "candidates": candidates,
+    }
+
+
+def _as_text(path: str, caption: Caption, references: Sequence[str]) -> list[str]:
+    lines = [f"{_visible(path)}: {caption.text}  (log-probability {caption.log_prob:.2f})"]
+    lines += [f"    or: {each.text}  ({each.log_prob:.2f})" for each in caption.candidates[1:]]
+    lines += [f"    true: {reference}" for reference in references]
+    return lines
+
+
+def _visible(text: str) -> str:
+    """Without control codes, which a hostile file name could send to the terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _read_references(path: Path) -> dict[str, list[str]]:
+    """True captions by file name, from lines `name#k<TAB>caption`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the references in {path}: {error}") from None
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        name, _, caption = line.partition("\t")
+        if caption:
+            found.setdefault(name.rpartition("#")[0] or name, []).append(caption)
+    return found

@@ -1,0 +1,36 @@
+"""The command `captioner`: finds the verb and imports that verb alone."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from captioner.version import __version__
+
+VERBS = {
+    "caption": ("captioner.cli.caption", "caption pictures with a finished captioner"),
+    "build": ("captioner.cli.build", "train a captioner: data, features, training, evaluation, bundle, report"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `captioner VERB …`; returns the exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    first = arguments[0] if arguments else "--help"
+    if first in ("-h", "--help"):
+        print(_help())
+        return 0
+    if first == "--version":
+        print(f"captioner {__version__}")
+        return 0
+    if first not in VERBS:
+        print(f"captioner: there is no verb {first!r}; the verbs are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    status: int = importlib.import_module(VERBS[first][0]).main(arguments[1:], program=f"captioner {first}")
+    return status
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
+    return f"usage: captioner VERB …\n\n{verbs}\n\n`captioner VERB --help` tells more; `captioner --version` the version."

@@ -1,0 +1,36 @@
+"""Opens a data set by its name or its folder; knows which formats there are, and nothing of what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from captioner.datasets.base import CaptionDataset, LimitedDataset
+from captioner.datasets.flickr import Flickr8kDataset
+from captioner.datasets.scenes import ScenesDataset
+from captioner.errors import DataError
+
+FORMATS: dict[str, type[ScenesDataset] | type[Flickr8kDataset]] = {
+    "scenes": ScenesDataset,
+    "Flickr8k": Flickr8kDataset,
+}
+"""The formats, in the order in which they are tried: each says whether it recognises a name or folder, and opens it."""
+
+
+def open_dataset(data: str, *, limit: int = 0) -> CaptionDataset:
+    """Open the data set that `data` names.
+
+    Args:
+        data: the name `scenes`, or a folder in a layout that is recognised.
+        limit: keep the first N records of each split; 0 keeps all.
+
+    Raises:
+        DataError: no format recognises it; the message lists what each of them looked for. Or what it names is
+            incomplete.
+    """
+    for candidate in FORMATS.values():
+        if candidate.recognises(data):
+            dataset = candidate.open(data)
+            return LimitedDataset(dataset, limit) if limit else dataset
+    found = "a folder in no known layout" if Path(data).is_dir() else "neither a known name nor a folder"
+    looked_for = "; ".join(f"{candidate.looked_for} ({name})" for name, candidate in FORMATS.items())
+    raise DataError(f"--data {data} is {found}; looked for: {looked_for}")

@@ -1,0 +1,1 @@
+"""Decoding: token ids and log-probabilities only; knows neither words nor networks."""

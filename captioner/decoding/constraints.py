@@ -1,0 +1,43 @@
+"""What may not be said next: a forbidden token gets log-probability minus infinity. Knows nothing of the search."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from captioner.config import DecodeConfig
+from captioner.types import SpecialTokens
+
+FORBIDDEN = -np.inf
+
+
+def constrain(log_probs: np.ndarray, history: np.ndarray, config: DecodeConfig, special: SpecialTokens) -> np.ndarray:
+    """A copy of `log_probs` in which everything forbidden is minus infinity and the rest is as it was.
+
+    Pad, begin and unknown are never generated; the end token not before `min_length` words; no word that would complete
+    a run of `no_repeat_ngram` words which the caption has already. What remains is not renormalised.
+
+    `log_probs`: (rows, vocab); `history`: int64 (rows, time), the words of each row so far.
+    """
+    allowed = log_probs.copy()
+    allowed[:, [special.pad, special.bos, special.unk]] = FORBIDDEN
+    if history.shape[1] < config.min_length:
+        allowed[:, special.eos] = FORBIDDEN
+    if config.no_repeat_ngram:
+        rows, tokens = repeated_ngram_ends(history, config.no_repeat_ngram)
+        allowed[rows, tokens] = FORBIDDEN
+    return allowed
+
+
+def repeated_ngram_ends(history: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The (rows, tokens) that would complete a run of `n` tokens which the row has already.
+
+    `history`: int64 (rows, time). A pair may occur more than once.
+    """
+    time = history.shape[1]
+    if time < n:
+        nothing = np.empty(0, dtype=np.int64)
+        return nothing, nothing
+    ngrams = np.lib.stride_tricks.sliding_window_view(history, n, axis=1)  # (rows, time - n + 1, n)
+    beginning = history[:, time - n + 1 :]  # (rows, n - 1): what the next token would complete
+    rows, places = np.nonzero((ngrams[:, :, :-1] == beginning[:, None, :]).all(axis=2))
+    return rows, ngrams[rows, places, -1]

@@ -1,0 +1,151 @@
+"""Networks → ONNX graphs, each compared with its network before it counts as written.
+
+Knows nothing of bundles: it writes single files. The graphs have a dynamic batch dimension and nothing in them tells of
+the machine that they were made on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from captioner.bundle import DECODER_START, DECODER_STEP
+from captioner.errors import ExportError
+from captioner.models.caption_model import CaptionModel
+from captioner.models.decoders.base import Decoder, DecoderSizes, State
+from captioner.models.encoders.base import Encoder
+from captioner.runtime.onnx_step import FEATURES, LOG_PROBS, NEXT, TOKENS
+from captioner.runtime.session import open_session
+
+PIXELS = "pixels"
+TOLERANCE = 1e-3
+"""Largest difference allowed, relative to the largest output; float32 sums in another order differ by about 1e-6."""
+_OPSET = 20
+
+
+class _Start(nn.Module):
+    """`Decoder.start` as a module of its own."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, features: Tensor) -> State:
+        return self.decoder.start(features)
+
+
+class _Step(nn.Module):
+    """`Decoder.step` as a module of its own, the state as separate arguments."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, tokens: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        log_probs, after = self.decoder.step(tokens, state)
+        return (log_probs, *after)
+
+
+def export_encoder(encoder: Encoder, path: Path) -> None:
+    """Write an encoder, pixels → features.
+
+    Raises:
+        ExportError: graph and network disagree.
+    """
+    size = encoder.preprocess.size
+    examples = [(torch.rand(batch, 3, size, size) * 2 - 1,) for batch in (2, 3)]
+    _export(encoder, examples, path, [PIXELS], [FEATURES])
+
+
+def export_decoder(decoder: Decoder, sizes: DecoderSizes, folder: Path) -> None:
+    """Write a decoder as two graphs: features → state, and tokens with state → log-probabilities with next state.
+
+    Raises:
+        ExportError: a graph and the network disagree.
+    """
+    names = list(decoder.state_names)
+    features = [torch.rand(batch, *sizes.feature_shape) for batch in (2, 3)]
+    _export(_Start(decoder), [(each,) for each in features], folder / DECODER_START, [FEATURES], names)
+    # Random states, not those of `start`: two that happen to be equal would be taken for one and the same input.
+    steps = [
+        (torch.arange(len(each)) % sizes.vocabulary, *(torch.randn_like(tensor) for tensor in decoder.start(each)))
+        for each in features
+    ]
+    outputs = [LOG_PROBS, *(NEXT + name for name in names)]
+    _export(_Step(decoder), steps, folder / DECODER_STEP, [TOKENS, *names], outputs)
+
+
+def save_weights(model: CaptionModel, path: Path) -> None:
+    """The weights alone, to go on training from."""
+    # A clone each: tied weights share memory, which safetensors refuses.
+    save_file({name: weight.detach().clone().contiguous() for name, weight in model.state_dict().items()}, path)
+
+
+def _export(
+    module: nn.Module, examples: Sequence[tuple[Tensor, ...]], path: Path, inputs: list[str], outputs: list[str]
+) -> None:
+    """Trace with the first example, compare with all of them, then put the file in its place."""
+    module.eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    batch = torch.export.Dim("batch")
+    count = len(examples[0])
+    # A module with *args has one entry for all of them.
+    dynamic = ({0: batch},) if count == 1 else ({0: batch}, tuple({0: batch} for _ in range(count - 1)))
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's advice to its own developers
+        program = torch.onnx.export(
+            module,
+            examples[0],
+            dynamo=True,
+            verbose=False,
+            opset_version=_OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+        )
+    logger.setLevel(level)
+    graph = _without_traces(program.model_proto)  # type: ignore[union-attr]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(graph.SerializeToString())
+    try:
+        for example in examples:
+            _compare(module, temporary, example, path.name)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the stack traces that the exporter notes at every node: they name files of this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    return model
+
+
+def _compare(module: nn.Module, graph: Path, example: tuple[Tensor, ...], name: str) -> None:
+    with torch.no_grad():
+        expected = module(*example)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    session = open_session(graph)
+    feeds = {tensor.name: value.numpy() for tensor, value in zip(session.get_inputs(), example, strict=True)}
+    for want, got in zip(expected, session.run(None, feeds), strict=True):
+        reference = want.numpy()
+        scale = max(1.0, float(np.abs(reference).max()))
+        if got.shape != reference.shape or not np.allclose(got, reference, rtol=0, atol=TOLERANCE * scale):
+            raise ExportError(
+                f"{name} and the network it came from disagree on a batch of {len(example[0])}; nothing was written"
+            )

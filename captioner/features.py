@@ -1,0 +1,226 @@
+"""The feature store: what an encoder made of each picture, computed once, kept on disk, read through a memory map.
+
+A store is a folder for one encoder graph and one preprocessing:
+
+    identity.json   what the rows are: shape, dtype, and whatever else makes them what they are (graph, preprocessing)
+    rows.bin        the rows, one after another, nothing else
+    keys.bin        32 bytes a row: SHA-256 of the picture's bytes
+
+Both grow only at the end, rows first, so a process killed at any moment leaves at worst rows without keys, which the
+next one cuts off. A changed picture has another key and becomes a new row; a changed encoder has another folder.
+Knows nothing of networks: `extract` is handed the function that turns pictures into rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captioner.errors import FeatureError, ImageError
+from captioner.images import PreprocessSpec, decode_image
+from captioner.types import Record
+
+KEY_BYTES = 32
+DTYPES = ("float16", "uint8")
+
+
+class FeatureStore:
+    """Rows of equal shape and dtype, found by the content of the picture that they came from."""
+
+    def __init__(self, folder: Path, shape: Sequence[int], dtype: str, identity: Mapping[str, Any]) -> None:
+        """Open the store of this identity below `folder`, or begin it; what a killed writer left undone is cut off.
+
+        Args:
+            folder: where all stores live; each identity gets a folder of its own inside.
+            shape: of one row.
+            dtype: `float16` for features, `uint8` for pixels.
+            identity: JSON-able facts that the rows depend on; any change makes another store.
+
+        Raises:
+            FeatureError: the folder holds something else, or cannot be written.
+        """
+        if dtype not in DTYPES:
+            raise FeatureError(f"a feature store keeps {' or '.join(DTYPES)}, not {dtype}")
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        facts = {"shape": list(self.shape), "dtype": dtype, **identity}
+        text = json.dumps(facts, sort_keys=True, indent=2)
+        self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._row_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_once(self.folder / "identity.json", text)
+            self._repair()
+        except OSError as error:
+            raise FeatureError(f"cannot write features to {self.folder}: {error.strerror}") from None
+        keys = self._keys_path.read_bytes()
+        self._row_of = {keys[i : i + KEY_BYTES]: i // KEY_BYTES for i in range(0, len(keys), KEY_BYTES)}
+
+    @property
+    def _rows_path(self) -> Path:
+        return self.folder / "rows.bin"
+
+    @property
+    def _keys_path(self) -> Path:
+        return self.folder / "keys.bin"
+
+    def _repair(self) -> None:
+        """Cut both files to the rows that are complete in both."""
+        self._rows_path.touch()
+        self._keys_path.touch()
+        complete = min(
+            self._rows_path.stat().st_size // self._row_bytes,
+            self._keys_path.stat().st_size // KEY_BYTES,
+        )
+        os.truncate(self._rows_path, complete * self._row_bytes)
+        os.truncate(self._keys_path, complete * KEY_BYTES)
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def row_of(self, key: bytes) -> int | None:
+        """The row of the picture with this key, or None."""
+        return self._row_of.get(key)
+
+    def append(self, keys: Sequence[bytes], rows: np.ndarray) -> None:
+        """Add one row a key; keys that are there already are left as they are. Durable when it returns.
+
+        Raises:
+            FeatureError: a row is not finite in the store's dtype (float16 ends at 65,504), or the disk is full.
+        """
+        with np.errstate(over="ignore"):
+            stored = rows.astype(self.dtype)
+        if stored.shape[1:] != self.shape:
+            raise FeatureError(f"a row has shape {stored.shape[1:]}; this store keeps {self.shape}")
+        if not np.isfinite(stored).all():
+            raise FeatureError("the encoder gave features that float16 cannot hold; its weights or preprocessing are wrong")
+        new = {key: index for index, key in enumerate(keys) if key not in self._row_of}
+        try:
+            _append_durably(self._rows_path, stored[list(new.values())].tobytes())
+            _append_durably(self._keys_path, b"".join(new))
+        except OSError as error:
+            raise FeatureError(f"cannot write features to {self.folder}: {error.strerror}") from None
+        for key in new:
+            self._row_of[key] = len(self._row_of)
+
+    def reader(self) -> RowReader:
+        """A reader of the rows that are there now; it holds no keys, and can be sent to another process."""
+        return RowReader(self._rows_path, len(self), self.shape, str(self.dtype))
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads rows of a store by number. Memory stays flat: the map is opened for each read and let go after it."""
+
+    path: Path
+    count: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Rows by number, int (n,) → (n, *shape), a copy in the store's dtype."""
+        # Pages of a map that stays open count as this process's memory until the system wants them back, so that
+        # training would seem to grow with the data.
+        mapped = np.memmap(self.path, dtype=self.dtype, mode="r", shape=(self.count, *self.shape))
+        return np.array(mapped[rows])
+
+
+Represent = Callable[[np.ndarray], np.ndarray]
+"""Pictures as the encoder's squares, uint8 (batch, size, size, 3) → what the store keeps, (batch, *shape)."""
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """One record after extraction: its row, or why it has none."""
+
+    record: Record
+    key: bytes
+    """SHA-256 of the picture's bytes; empty when they could not be read."""
+    row: int | None
+    error: ImageError | None = None
+
+
+def extract(
+    records: Iterable[Record],
+    store: FeatureStore,
+    represent: Represent,
+    spec: PreprocessSpec,
+    *,
+    threads: int = 1,
+    batch: int = 16,
+) -> Iterator[Extracted]:
+    """Make sure that every picture has its row; yields the records in order. Pictures that have one are not decoded.
+
+    Reading, decoding and `represent` run in `threads` threads, a batch each; rows are written in order by the caller's
+    thread as it iterates. One bad picture is yielded with its error and stops nothing.
+    """
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        waiting: list[Future[_Batch]] = []
+        remaining = iter(records)
+        while chunk := list(islice(remaining, batch)):
+            waiting.append(pool.submit(_represent_batch, chunk, store, represent, spec))
+            if len(waiting) > threads:
+                yield from _write_batch(waiting.pop(0).result(), store)
+        for future in waiting:
+            yield from _write_batch(future.result(), store)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    records: Sequence[Record]
+    keys: Sequence[bytes]
+    errors: Mapping[int, ImageError]
+    new_keys: Sequence[bytes]
+    new_rows: np.ndarray | None
+
+
+def _represent_batch(
+    records: Sequence[Record], store: FeatureStore, represent: Represent, spec: PreprocessSpec
+) -> _Batch:
+    keys: list[bytes] = []
+    errors: dict[int, ImageError] = {}
+    squares: dict[bytes, np.ndarray] = {}
+    for index, record in enumerate(records):
+        key = b""
+        try:
+            data = record.source.read_bytes()
+            key = hashlib.sha256(data).digest()
+            if store.row_of(key) is None and key not in squares:
+                squares[key] = spec.resize(decode_image(data, at_least=spec.decode_side))
+        except ImageError as error:
+            errors[index] = error
+        keys.append(key)
+    rows = represent(np.stack(list(squares.values()))) if squares else None
+    return _Batch(records, keys, errors, list(squares), rows)
+
+
+def _write_batch(batch: _Batch, store: FeatureStore) -> Iterator[Extracted]:
+    if batch.new_rows is not None:
+        store.append(batch.new_keys, batch.new_rows)
+    for index, (record, key) in enumerate(zip(batch.records, batch.keys, strict=True)):
+        error = batch.errors.get(index)
+        yield Extracted(record, key, None if error else store.row_of(key), error)
+
+
+def _append_durably(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_once(path: Path, text: str) -> None:
+    if path.exists():
+        return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

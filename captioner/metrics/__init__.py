@@ -1,0 +1,1 @@
+"""Caption metrics after the coco-caption protocol: strings in, scores out, without Java."""

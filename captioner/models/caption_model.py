@@ -1,0 +1,34 @@
+"""An encoder and a decoder as one network, and how the two meet.
+
+Knows nothing of training, of text, or of where features are kept.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from captioner.models.decoders.base import Decoder
+from captioner.models.encoders.base import Encoder
+
+
+class CaptionModel(nn.Module):
+    """What training changes: the decoder, and the encoder too when it is trained together with it.
+
+    `inputs` are pixels (pictures, 3, size, size) when there is an encoder inside, else features that a frozen encoder
+    computed before: (pictures, *feature_shape).
+    """
+
+    def __init__(self, decoder: Decoder, encoder: Encoder | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def look(self, inputs: Tensor) -> Tensor:
+        """Inputs as features (pictures, *feature_shape)."""
+        features: Tensor = inputs if self.encoder is None else self.encoder(inputs)
+        return features
+
+    def forward(self, inputs: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Unnormalised log-probabilities of every next word (predictions, vocab); arguments as in `Decoder.forward`."""
+        logits: Tensor = self.decoder.logits(self.decoder(self.look(inputs), owner, tokens, lengths))
+        return logits

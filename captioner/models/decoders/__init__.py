@@ -1,0 +1,1 @@
+"""Decoders: features in, words out, one family a file."""

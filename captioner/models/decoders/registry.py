@@ -1,0 +1,14 @@
+"""The name of a decoder → its class: one dict, nothing else."""
+
+from __future__ import annotations
+
+from captioner.config import DecoderConfig
+from captioner.models.decoders.base import Decoder, DecoderSizes
+from captioner.models.decoders.lstm import LstmDecoder
+
+_DECODERS: dict[str, type[LstmDecoder]] = {"lstm": LstmDecoder}
+
+
+def build_decoder(config: DecoderConfig, sizes: DecoderSizes) -> Decoder:
+    """A decoder with fresh random weights, drawn from torch's global generator."""
+    return _DECODERS[config.decoder](config, sizes)

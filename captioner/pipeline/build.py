@@ -1,0 +1,85 @@
+"""The whole way from pictures and captions to a bundle: the stages in order, each with what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from captioner.config import BuildConfig
+from captioner.datasets.registry import open_dataset
+from captioner.pipeline.bundle import make_bundle
+from captioner.pipeline.evaluate import SCORES, evaluate_splits
+from captioner.pipeline.export import export
+from captioner.pipeline.features import compute_features
+from captioner.pipeline.prepare import digest, prepare
+from captioner.pipeline.report import make_report
+from captioner.pipeline.stage import Stage, run_stages
+from captioner.pipeline.train import RECORD, train
+from captioner.pipeline.workspace import Workspace
+from captioner.runtime.session import available_threads
+
+
+def build(config: BuildConfig, workspace: Workspace) -> None:
+    """Run every stage that is not up to date. Progress goes to stderr.
+
+    Raises:
+        CaptionerError: a stage cannot do its work; the message says why, and what is done stays done.
+    """
+    workspace.check()
+    threads = config.train.threads or available_threads()
+    dataset = open_dataset(config.data.data, limit=config.data.limit)
+    folder = workspace
+    with workspace.lock():
+        stages = [
+            Stage(
+                "prepare",
+                lambda: {"records": digest(dataset), **asdict(config.data)},
+                [folder.vocabulary, folder.prepared],
+                partial(prepare, dataset, config.data, folder),
+            ),
+            Stage(
+                "features",
+                _facts(config.encoder, weights=_version(config.encoder.encoder_weights)),
+                [folder.features, *(folder.pictures(split) for split in dataset.splits)],
+                partial(compute_features, dataset, config.data, config.encoder, folder, threads=threads),
+            ),
+            Stage(
+                "train",
+                _facts(config.decoder, config.train),
+                [folder.training / RECORD],
+                partial(
+                    train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads
+                ),
+            ),
+            Stage("export", dict, [folder.graphs], partial(export, config.encoder, config.decoder, folder)),
+            Stage(
+                "evaluate",
+                _facts(config.decode),
+                [folder.evaluation / SCORES],
+                partial(evaluate_splits, dataset, config.decode, folder, threads=threads),
+            ),
+            Stage("bundle", dict, [folder.bundle], partial(make_bundle, config, folder)),
+            Stage(
+                "report",
+                dict,
+                [folder.report / "index.html"],
+                partial(make_report, dataset, config.decode, folder),
+            ),
+        ]
+        run_stages(stages, folder.out / "stages")
+
+
+def _facts(*configs: Any, **more: Any) -> Callable[[], Mapping[str, Any]]:
+    """Options as the inputs of a stage."""
+    return lambda: {**{type(config).__name__: asdict(config) for config in configs}, **more}
+
+
+def _version(path: str) -> list[int]:
+    """Size and time of a weights file: another file under the same name is another input."""
+    if not path or not Path(path).is_file():
+        return []
+    stat = Path(path).stat()
+    return [stat.st_size, stat.st_mtime_ns]

@@ -1,0 +1,48 @@
+"""Stage `bundle`: graphs, words, scores and the record of training → one sealed folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, WEIGHTS, Manifest, load_bundle, save_bundle
+from captioner.config import BuildConfig
+from captioner.pipeline.evaluate import SCORES
+from captioner.pipeline.features import Features
+from captioner.pipeline.train import RECORD
+from captioner.pipeline.workspace import Workspace, read_json
+from captioner.text.vocabulary import Vocabulary
+
+UNKNOWN_LICENCE = "not recorded: see where they come from"
+
+
+def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
+    """Save the bundle, and load it once to see that it is whole.
+
+    Raises:
+        BundleError: it cannot be written.
+    """
+    features = Features.load(workspace.features)
+    vocabulary = Vocabulary.load(workspace.vocabulary)
+    data = read_json(workspace.prepared)
+    training = read_json(workspace.training / RECORD)
+    sizes = {"feature_shape": features.encoder["feature_shape"], "vocabulary": len(vocabulary)}
+    manifest = Manifest(
+        created=datetime.now(UTC).isoformat(timespec="microseconds"),
+        encoder=features.encoder,
+        decoder={**asdict(config.decoder), **sizes, "parameters": training.pop("parameters")},
+        preprocess=features.spec,
+        decode=config.decode,
+        vocabulary_fingerprint=vocabulary.fingerprint,
+        training={"data": data["name"], "pictures": data["splits"], "options": asdict(config.train), **training},
+        scores=tuple(read_json(workspace.evaluation / SCORES)),
+        licences={
+            "encoder": "Apache-2.0" if features.encoder["trained_with_decoder"] else UNKNOWN_LICENCE,
+            "training data": "Apache-2.0" if config.data.data == "scenes" else UNKNOWN_LICENCE,
+        },
+    )
+    files = {name: workspace.graphs / name for name in (ENCODER, DECODER_START, DECODER_STEP, WEIGHTS)}
+    save_bundle(workspace.bundle, manifest, vocabulary, files)
+    load_bundle(workspace.bundle)
+    size = sum(path.stat().st_size for path in workspace.bundle.iterdir())
+    return f"{workspace.bundle}, {size / 1e6:.1f} MB"

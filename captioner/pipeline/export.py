@@ -1,0 +1,44 @@
+"""Stage `export`: trained weights → the graphs that ship, checked against the network that they came from."""
+
+from __future__ import annotations
+
+import shutil
+
+from captioner.bundle import ENCODER, WEIGHTS
+from captioner.config import DecoderConfig, EncoderConfig
+from captioner.pipeline.features import Features
+from captioner.pipeline.workspace import Workspace
+from captioner.text.vocabulary import Vocabulary
+
+
+def export(encoder: EncoderConfig, decoder: DecoderConfig, workspace: Workspace) -> str:
+    """Write encoder, decoder graphs and weights into the workspace.
+
+    Raises:
+        ExportError: a graph and its network disagree.
+    """
+    from captioner.export import export_decoder, export_encoder, save_weights
+    from captioner.models.caption_model import CaptionModel
+    from captioner.models.decoders.base import DecoderSizes
+    from captioner.models.decoders.registry import build_decoder
+    from captioner.models.encoders.registry import build_encoder
+    from captioner.training.callbacks import BEST
+    from captioner.training.checkpoint import load_checkpoint
+
+    vocabulary = Vocabulary.load(workspace.vocabulary)
+    features = Features.load(workspace.features)
+    sizes = DecoderSizes(tuple(features.encoder["feature_shape"]), len(vocabulary), vocabulary.pad)
+    together = features.encoder["trained_with_decoder"]
+    model = CaptionModel(build_decoder(decoder, sizes), build_encoder(encoder) if together else None)
+    model.load_state_dict(load_checkpoint(workspace.training / BEST))
+    model.eval()
+
+    workspace.graphs.mkdir(parents=True, exist_ok=True)
+    if model.encoder is not None:
+        export_encoder(model.encoder, workspace.graphs / ENCODER)
+    elif features.graph is not None:
+        shutil.copyfile(features.graph, workspace.graphs / ENCODER)
+    export_decoder(model.decoder, sizes, workspace.graphs)
+    save_weights(model, workspace.graphs / WEIGHTS)
+    size = sum(path.stat().st_size for path in workspace.graphs.iterdir())
+    return f"graphs agree with the network, {size / 1e6:.1f} MB"

@@ -1,0 +1,205 @@
+"""Stage `features`: what the encoder sees in every picture, computed once and kept.
+
+A frozen encoder is exported to ONNX first, and its features are computed with that very graph. For an encoder that is
+trained with the decoder, the store keeps the pictures themselves, resized. Corrupt pictures are reported and left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from captioner.config import DataConfig, EncoderConfig
+from captioner.datasets.base import CaptionDataset
+from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
+from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
+from captioner.images import PreprocessSpec
+from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
+from captioner.runtime.session import OnnxEncoder
+from captioner.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the stage leaves for the others."""
+
+    encoder: dict[str, Any]
+    """Name, origin, kind and shape of the features, whether it is trained with the decoder."""
+    spec: PreprocessSpec
+    """How pictures become pixels."""
+    graph: Path | None
+    """The encoder's graph; None when it is still to be trained."""
+    reader: RowReader
+    """The rows: features, or resized pictures."""
+
+    def inputs(self, rows: np.ndarray) -> np.ndarray:
+        """What the model looks at: float32 features (n, *shape), or pixels (n, 3, size, size)."""
+        found = self.reader(rows)
+        return self.spec.normalize(found) if self.encoder["trained_with_decoder"] else found.astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON; `load` is its mirror image."""
+        reader = {"path": str(self.reader.path), "count": self.reader.count, "shape": list(self.reader.shape)}
+        write_json(
+            path,
+            {
+                "encoder": self.encoder,
+                "preprocess": self.spec.to_json(),
+                "graph": str(self.graph) if self.graph else None,
+                "rows": {**reader, "dtype": self.reader.dtype},
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Features:
+        """Read what `save` wrote."""
+        data = read_json(path)
+        rows = data["rows"]
+        reader = RowReader(Path(rows["path"]), rows["count"], tuple(rows["shape"]), rows["dtype"])
+        graph = Path(data["graph"]) if data["graph"] else None
+        return cls(data["encoder"], PreprocessSpec.from_json(data["preprocess"]), graph, reader)
+
+
+def compute_features(
+    dataset: CaptionDataset,
+    data: DataConfig,
+    config: EncoderConfig,
+    workspace: Workspace,
+    *,
+    threads: int,
+) -> str:
+    """Fill the store, and write for every split what training and evaluation read.
+
+    Raises:
+        DataError: too many pictures are bad.
+        WeightsError: the encoder's weights cannot be had.
+    """
+    encoder, spec, graph, shape = _open_encoder(config, workspace)
+    represent: Represent
+    if graph is None:
+        # Mean and std are applied when rows are read; only what changes the stored pixels makes another store.
+        resize = [spec.size, spec.framing, spec.crop_share, spec.resample]
+        identity: dict[str, Any] = {"rows": "pixels", "resize": resize}
+        store = FeatureStore(workspace.cache / "features", (spec.size, spec.size, 3), "uint8", identity)
+        represent = _unchanged
+    else:
+        sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
+        identity = {"rows": "features", "graph": sha256, "preprocess": spec.to_json()}
+        store = FeatureStore(workspace.cache / "features", shape, "float16", identity)
+        run = OnnxEncoder(graph)  # one thread a call, as many calls as threads: faster than the other way round
+
+        def represent(squares: np.ndarray) -> np.ndarray:
+            return run(spec.normalize(squares))
+
+    log = ProblemLog(dataset.problems)
+    already = len(store)
+    splits: dict[str, list[Extracted]] = {}
+    seen: dict[bytes, str] = {}
+    # Held-back splits first, so that a picture that is in two of them is taken out of training, never the other way.
+    for split in sorted(dataset.splits, key=lambda name: name == "train"):
+        records = dataset.records(split)
+        bar = tqdm(
+            extract(records, store, represent, spec, threads=threads),
+            total=read_json(workspace.prepared)["splits"][split],
+            desc=f"  {split}",
+            unit=" pictures",
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        )
+        splits[split] = list(_good(bar, split, seen, log))
+    _report_new(log, dataset)
+    log.check(dataset.listed, data.max_bad_share)
+
+    vocabulary = Vocabulary.load(workspace.vocabulary)
+    for split, pictures in splits.items():
+        _write_split(pictures, vocabulary, data.max_words, workspace, split)
+    Features(encoder, spec, graph, store.reader()).save(workspace.features)
+    kept = sum(len(pictures) for pictures in splits.values())
+    return f"{kept:,} pictures, {len(store) - already:,} of them new"
+
+
+def _open_encoder(
+    config: EncoderConfig, workspace: Workspace
+) -> tuple[dict[str, Any], PreprocessSpec, Path | None, tuple[int, ...]]:
+    """The encoder's facts and, unless it is still to be trained, its exported graph."""
+    from captioner.export import export_encoder
+    from captioner.models.encoders.registry import build_encoder
+
+    encoder = build_encoder(config)
+    facts = {
+        "name": encoder.name,
+        "origin": encoder.origin,
+        "features": config.features,
+        "feature_shape": list(encoder.feature_shape),
+        "trained_with_decoder": encoder.trained_with_decoder,
+    }
+    if encoder.trained_with_decoder:
+        return facts, encoder.preprocess, None, encoder.feature_shape
+    known = json.dumps([facts, encoder.preprocess.to_json()], sort_keys=True)
+    graph = workspace.cache / "encoders" / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.onnx"
+    if not graph.exists():
+        print("  exporting the encoder", file=sys.stderr)  # noqa: T201
+        export_encoder(encoder, graph)
+    return facts, encoder.preprocess, graph, encoder.feature_shape
+
+
+def _unchanged(squares: np.ndarray) -> np.ndarray:
+    return squares
+
+
+def _good(extracted: Iterator[Extracted], split: str, seen: dict[bytes, str], log: ProblemLog) -> Iterator[Extracted]:
+    """The pictures that can be used; the others go to the log."""
+    for each in extracted:
+        image_id = each.record.image_id
+        if each.error is not None:
+            log.add(Problem(image_id, ProblemKind.CORRUPT_PICTURE, f"{each.error.message}; left out"))
+        elif seen.setdefault(each.key, split) != split:
+            reason = f"the same picture is in {seen[each.key]} and {split}; left out of {split}"
+            log.add(Problem(image_id, ProblemKind.IN_TWO_SPLITS, reason))
+        else:
+            yield each
+
+
+def _report_new(log: ProblemLog, dataset: CaptionDataset) -> None:
+    """Say what was found beyond what `prepare` has said."""
+    known = set(dataset.problems)
+    fresh = ProblemLog(problem for problem in log.problems if problem not in known)
+    if fresh.problems:
+        print(fresh.summary(), file=sys.stderr)  # noqa: T201
+
+
+def _write_split(
+    pictures: list[Extracted], vocabulary: Vocabulary, max_words: int, workspace: Workspace, split: str
+) -> None:
+    from captioner.training.prepared import PreparedSplit
+
+    PreparedSplit.save(
+        workspace.split(split),
+        (
+            (each.row or 0, [vocabulary.encode(caption)[:max_words] for caption in each.record.captions])
+            for each in pictures
+        ),
+    )
+    write_text(
+        workspace.pictures(split),
+        (
+            json.dumps(
+                {
+                    "image_id": each.record.image_id,
+                    "name": each.record.source.name,
+                    "captions": each.record.captions,
+                    "row": each.row,
+                },
+                ensure_ascii=False,
+            )
+            for each in pictures
+        ),
+    )

@@ -1,0 +1,49 @@
+"""Stage `prepare`: read the captions, report what is wrong with them, and build the vocabulary.
+
+The vocabulary comes from the training split alone. Knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+from captioner.config import DataConfig
+from captioner.datasets.base import CaptionDataset
+from captioner.datasets.problems import ProblemLog
+from captioner.errors import DataError
+from captioner.pipeline.workspace import Workspace, write_json
+from captioner.text.vocabulary import Vocabulary
+
+
+def digest(dataset: CaptionDataset) -> str:
+    """SHA-256 over all records: ids, captions, splits, and the versions of the pictures; no picture is read."""
+    total = hashlib.sha256()
+    for split in dataset.splits:
+        for record in dataset.records(split):
+            total.update(repr((split, record.image_id, record.captions, record.source.version)).encode())
+    return total.hexdigest()
+
+
+def prepare(dataset: CaptionDataset, config: DataConfig, workspace: Workspace) -> str:
+    """Write vocabulary and counts.
+
+    Raises:
+        DataError: too much is bad, or there is nothing to train on or to choose by.
+    """
+    log = ProblemLog(dataset.problems)
+    if log.problems:
+        print(log.summary(), file=sys.stderr)  # noqa: T201
+    log.check(dataset.listed, config.max_bad_share)
+    counts = {split: sum(1 for _ in dataset.records(split)) for split in dataset.splits}
+    for split in ("train", "dev"):
+        if not counts.get(split):
+            raise DataError(f"{dataset.name} has no pictures in its {split} split; training needs train and dev")
+    captions = (caption for record in dataset.records("train") for caption in record.captions)
+    vocabulary = Vocabulary.build(captions, config.min_count)
+    workspace.vocabulary.parent.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(workspace.vocabulary)
+    problems = [{"name": each.name, "kind": each.kind, "reason": each.reason} for each in log.problems]
+    write_json(workspace.prepared, {"name": dataset.name, "splits": counts, "problems": problems})
+    found = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    return f"{found}; {len(vocabulary):,} words"

@@ -1,0 +1,57 @@
+"""Stages that run one after another and skip what is up to date. Knows nothing of what they do.
+
+A stage is up to date when it has run before on the same inputs, after the same stages, and its outputs are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioner.pipeline.workspace import read_json, write_json
+from captioner.version import __version__
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a build."""
+
+    name: str
+    """In the imperative, as it is shown: `prepare`, `train` …"""
+    inputs: Callable[[], Mapping[str, Any]]
+    """What its result depends on besides the stages before it, JSON-able; asked for when they have run."""
+    outputs: Sequence[Path]
+    """What must be there for it to count as done."""
+    run: Callable[[], str]
+    """Does it; returns what was done in one line."""
+
+
+def run_stages(stages: Sequence[Stage], marks: Path) -> None:
+    """Run the stages in order; `marks` is the folder that remembers what is done."""
+    before = __version__
+    for number, stage in enumerate(stages, start=1):
+        facts = json.dumps([before, stage.name, stage.inputs()], sort_keys=True, default=str)
+        key = hashlib.sha256(facts.encode()).hexdigest()
+        mark = marks / f"{stage.name}.json"
+        done = read_json(mark) if mark.exists() else {}
+        title = f"[{number}/{len(stages)}] {stage.name}"
+        if done.get("key") == key and all(path.exists() for path in stage.outputs):
+            _say(f"{title}: up to date ({done['summary']})")
+        else:
+            _say(f"{title} …")
+            started = time.monotonic()
+            mark.unlink(missing_ok=True)  # a stage that fails half-way is not done, whatever it was before
+            summary = stage.run()
+            write_json(mark, {"key": key, "summary": summary})
+            _say(f"{title}: {summary}, {time.monotonic() - started:.1f} s")
+        before = key
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress belongs on stderr

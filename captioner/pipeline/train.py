@@ -1,0 +1,70 @@
+"""Stage `train`: features and word ids → the weights of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
+from captioner.metrics.evaluate import evaluate
+from captioner.pipeline.features import Features
+from captioner.pipeline.workspace import Workspace, read_lines, write_json
+from captioner.text.vocabulary import Vocabulary
+
+RECORD = "record.json"
+
+
+def train(
+    data: DataConfig,
+    encoder: EncoderConfig,
+    decoder: DecoderConfig,
+    config: TrainConfig,
+    workspace: Workspace,
+    *,
+    threads: int,
+) -> str:
+    """Train, and leave checkpoints, log and record in the workspace.
+
+    Raises:
+        TrainingError: the loss is not a number, or the checkpoints in the folder are of another model.
+    """
+    import torch
+
+    from captioner.models.caption_model import CaptionModel
+    from captioner.models.decoders.base import DecoderSizes
+    from captioner.models.decoders.registry import build_decoder
+    from captioner.models.encoders.registry import build_encoder
+    from captioner.training.data import CaptionData
+    from captioner.training.fit import fit
+    from captioner.training.module import CaptionTask
+    from captioner.training.prepared import PreparedSplit
+
+    vocabulary = Vocabulary.load(workspace.vocabulary)
+    features = Features.load(workspace.features)
+    torch.manual_seed(config.seed)
+    sizes = DecoderSizes(tuple(features.encoder["feature_shape"]), len(vocabulary), vocabulary.pad)
+    together = features.encoder["trained_with_decoder"]
+    model = CaptionModel(build_decoder(decoder, sizes), build_encoder(encoder) if together else None)
+
+    dev = list(read_lines(workspace.pictures("dev")))
+    references = {picture["image_id"]: picture["captions"] for picture in dev}
+
+    def score_dev(captions: Sequence[Sequence[int]]) -> float:
+        predictions = dict(zip(references, map(vocabulary.decode, captions), strict=True))
+        return evaluate(predictions, references, metrics=["CIDEr"])[0].value
+
+    task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words)
+    batches = CaptionData(
+        PreparedSplit(workspace.split("train")),
+        np.array([picture["row"] for picture in dev], np.int64),
+        features.inputs,
+        vocabulary.special,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    record = fit(task, batches, config, workspace.training, threads=threads)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    write_json(workspace.training / RECORD, {**asdict(record), "parameters": parameters})
+    return f"{record.epochs} epochs, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"

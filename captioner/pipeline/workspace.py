@@ -1,0 +1,156 @@
+"""The folder of one build: what lies where, whether it can be written, and who is working in it.
+
+Knows nothing of what the stages do. Files that one stage leaves for another are JSON, written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from captioner.errors import CaptionerError, ConfigError
+
+MIN_FREE_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of one build."""
+
+    out: Path
+    """What belongs to this build alone."""
+    cache: Path
+    """Features and encoder graphs, shared by all builds that use the same."""
+
+    @property
+    def vocabulary(self) -> Path:
+        """Words and ids."""
+        return self.out / "prepared" / "vocabulary.json"
+
+    @property
+    def prepared(self) -> Path:
+        """What `prepare` found: counts, problems, and a digest of all records."""
+        return self.out / "prepared" / "data.json"
+
+    @property
+    def features(self) -> Path:
+        """What `features` did: encoder, preprocessing, and where the rows are."""
+        return self.out / "prepared" / "features.json"
+
+    def split(self, name: str) -> Path:
+        """The arrays of one split, for training."""
+        return self.out / "prepared" / name
+
+    def pictures(self, split: str) -> Path:
+        """The pictures of one split, one JSON object a line: id, name, captions, row."""
+        return self.split(split) / "pictures.jsonl"
+
+    @property
+    def training(self) -> Path:
+        """Checkpoints and log."""
+        return self.out / "training"
+
+    @property
+    def graphs(self) -> Path:
+        """Exported graphs and weights."""
+        return self.out / "graphs"
+
+    @property
+    def evaluation(self) -> Path:
+        """Predictions and scores."""
+        return self.out / "evaluation"
+
+    @property
+    def bundle(self) -> Path:
+        """The finished captioner."""
+        return self.out / "bundle"
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.out / "report"
+
+    @property
+    def examples(self) -> Path:
+        """A few held-back pictures that have no file of their own, and their true captions."""
+        return self.out / "examples"
+
+    def check(self) -> None:
+        """Fail before the first step rather than after hours.
+
+        Raises:
+            ConfigError: a folder cannot be written, or the disk is nearly full.
+        """
+        for folder in (self.out, self.cache):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.NamedTemporaryFile(dir=folder) as probe:
+                    probe.write(b"x")
+                    probe.flush()
+                free = shutil.disk_usage(folder).free
+            except OSError as error:
+                raise ConfigError(f"cannot write to {folder}: {error.strerror}; choose another with --out or --cache") from None
+            if free < MIN_FREE_BYTES:
+                raise ConfigError(
+                    f"only {free // 1_000_000} MB are free where {folder} is; a build wants at least "
+                    f"{MIN_FREE_BYTES // 1_000_000} MB: free some, or choose another place with --out or --cache"
+                )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other builds out of the folder; the system lets go when this process ends, however it ends.
+
+        Raises:
+            ConfigError: another build is working in the folder.
+        """
+        lock = FileLock(self.out / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(f"another build is working in {self.out}; wait for it, or choose another --out") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_text(path, [json.dumps(value, indent=2, ensure_ascii=False)])
+
+
+def write_text(path: Path, lines: Iterable[str]) -> None:
+    """Write lines of text whole or not at all. Raises CaptionerError when the disk does not take them."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CaptionerError(f"cannot write {path}: {error.strerror}", code="output") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """Read one JSON value a line."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)

@@ -1,0 +1,1 @@
+"""Inference with a finished bundle: numpy, Pillow and ONNX Runtime, never torch."""

@@ -1,0 +1,1 @@
+"""Text: how captions become words, and words ids."""

@@ -1,0 +1,1 @@
+"""Training with Lightning: data, one thin module, losses, checkpoints, and `fit`."""

@@ -1,0 +1,133 @@
+"""Batches for training: pictures drawn in an order that seed and epoch alone decide, each with all its captions.
+
+Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from captioner.training.prepared import PreparedSplit
+from captioner.types import SpecialTokens
+
+InputReader = Callable[[np.ndarray], np.ndarray]
+"""Rows of the store, int (n,) → what the model looks at, float32 (n, …): features, or normalised pixels."""
+
+
+class Batch(NamedTuple):
+    """Some pictures and all their captions."""
+
+    inputs: Tensor
+    """float32 (pictures, …)"""
+    owner: Tensor
+    """int64 (batch,): which of the pictures each caption belongs to"""
+    tokens: Tensor
+    """int64 (batch, time + 1): begin token, words, end token, padding"""
+    lengths: Tensor
+    """int64 (batch,): predictions in each caption, the end token included"""
+
+
+class CaptionBatches(Dataset[Batch]):
+    """Indexed by a whole list of pictures at a time, so that each batch reads the store once."""
+
+    def __init__(self, split: PreparedSplit, read: InputReader, special: SpecialTokens) -> None:
+        self._split = split
+        self._read = read
+        self._special = special
+
+    def __getitem__(self, pictures: Sequence[int]) -> Batch:
+        captions, owner = [], []
+        for position, picture in enumerate(pictures):
+            for caption in self._split.captions(picture):
+                captions.append(caption)
+                owner.append(position)
+        lengths = np.array([len(caption) + 1 for caption in captions], np.int64)
+        tokens = np.full((len(captions), lengths.max() + 1), self._special.pad, np.int64)
+        tokens[:, 0] = self._special.bos
+        for row, caption in zip(tokens, captions, strict=True):
+            row[1 : len(caption) + 1] = caption
+            row[len(caption) + 1] = self._special.eos
+        inputs = self._read(self._split.rows[np.asarray(pictures)])
+        arrays = (inputs, np.asarray(owner, np.int64), tokens, lengths)
+        return Batch(*(torch.from_numpy(array) for array in arrays))
+
+
+class PictureInputs(Dataset[Tensor]):
+    """What the model looks at, without captions: indexed by a list of rows of the store."""
+
+    def __init__(self, read: InputReader) -> None:
+        self._read = read
+
+    def __getitem__(self, rows: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._read(np.asarray(rows)))
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Picture numbers, shuffled and cut into batches; epoch e of seed s is the same list on every run.
+
+    With several processes each takes every `world`-th batch, the same number each.
+    """
+
+    def __init__(self, pictures: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self._pictures = pictures
+        self._batch_size = batch_size
+        self._seed = seed
+        self._rank = rank
+        self._world = world
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning when an epoch begins."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        batches = -(-self._pictures // self._batch_size)
+        return max(1, batches // self._world)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._pictures)
+        starts = range(0, self._pictures, self._batch_size)
+        mine = list(starts)[self._rank :: self._world][: len(self)]
+        for start in mine:
+            yield order[start : start + self._batch_size].tolist()
+
+
+class CaptionData(lightning.LightningDataModule):
+    """Training batches and dev pictures for a `CaptionTask`."""
+
+    def __init__(
+        self,
+        train: PreparedSplit,
+        dev_rows: np.ndarray,
+        read: InputReader,
+        special: SpecialTokens,
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self._batches = CaptionBatches(train, read, special)
+        self._pictures = len(train)
+        self._inputs = PictureInputs(read)
+        self._dev_rows = dev_rows
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of one epoch."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = EpochBatches(self._pictures, self._batch_size, self._seed, rank, world)
+        return DataLoader(self._batches, sampler=sampler, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """The inputs of the dev pictures, in order, 128 at a time."""
+        rows = self._dev_rows.tolist()
+        chunks = [rows[start : start + 128] for start in range(0, len(rows), 128)]
+        return DataLoader(self._inputs, sampler=chunks, batch_size=None)

@@ -1,0 +1,114 @@
+"""Config, data and a fresh model → trained weights; goes on by itself where an earlier run was killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from captioner.config import TrainConfig
+from captioner.errors import TrainingError
+from captioner.models.caption_model import CaptionModel
+from captioner.training.callbacks import BEST, LAST, EpochProgress, KeepBest
+from captioner.training.checkpoint import SafetensorsIO, load_checkpoint, newest_readable
+from captioner.training.data import CaptionData
+from captioner.training.module import DEV_SCORE, CaptionTask
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What training did, for the manifest and the report."""
+
+    epochs: int
+    """Epochs run, over all resumed parts."""
+    best_epoch: int
+    """Whose weights were kept."""
+    best_dev_cider: float
+    """CIDEr of greedy captions on dev with those weights."""
+    seconds: float
+    """Time spent in epochs, dev captioning included."""
+    history: tuple[dict[str, float], ...]
+    """One row an epoch."""
+
+
+def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path, *, threads: int) -> TrainingRecord:
+    """Train `task.model` in place and leave it with the weights of the best epoch, in evaluation mode.
+
+    `folder` receives the checkpoints and the log; when it holds those of an unfinished run of the same build, that run
+    goes on, on a CPU to bitwise the same weights as without the interruption.
+
+    Raises:
+        TrainingError: the loss is not a number, the folder cannot be written, or its checkpoints are of another model.
+    """
+    torch.set_num_threads(threads)
+    keep = KeepBest(folder, config.patience)
+    resume_from, damage = newest_readable(folder / LAST)
+    if damage:
+        print(f"  {damage}; going on from the one before it", file=sys.stderr)  # noqa: T201
+    if resume_from is not None:
+        print(f"  going on from {resume_from}", file=sys.stderr)  # noqa: T201
+    with _quiet_lightning():
+        trainer = lightning.Trainer(
+            max_epochs=config.epochs,
+            accelerator=config.accelerator,
+            devices=int(config.devices) if config.devices.isdigit() else config.devices,
+            precision=config.precision,  # type: ignore[arg-type]
+            gradient_clip_val=config.clip,
+            callbacks=[keep, EpochProgress()],
+            plugins=[SafetensorsIO()],
+            logger=_tensorboard(folder),
+            default_root_dir=folder,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # `EpochBatches` deals the batches out, and dev is scored whole
+            enable_model_summary=False,
+            deterministic=True,
+        )
+        trainer.fit(task, datamodule=data, ckpt_path=resume_from)
+    best = keep.best
+    if trainer.interrupted or best is None:
+        raise TrainingError("training was interrupted; the same command goes on from the last finished epoch")
+    task.model.load_state_dict(load_checkpoint(folder / BEST))
+    task.model.to("cpu").eval()
+    return TrainingRecord(
+        epochs=len(keep.history),
+        best_epoch=int(best["epoch"]),
+        best_dev_cider=best[DEV_SCORE],
+        seconds=round(sum(row["seconds"] for row in keep.history), 1),
+        history=tuple(keep.history),
+    )
+
+
+def _tensorboard(folder: Path) -> Any:
+    """A TensorBoard logger when TensorBoard is installed; the CSV log is written always."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return False
+    return TensorBoardLogger(folder, name=None, version="tensorboard")
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's banners and its advice on workers, which a memory-mapped store does not need."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,99 @@
+"""The one LightningModule: loss for training, captions and their CIDEr for validation.
+
+Dev is scored on captions that the model writes freely, never on words predicted from the true ones before them: the
+two rank models differently, and only the first is what a user gets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from captioner.config import DecodeConfig, TrainConfig
+from captioner.decoding.decode import decode
+from captioner.errors import TrainingError
+from captioner.models.caption_model import CaptionModel
+from captioner.models.torch_step import TorchStepModel
+from captioner.training.data import Batch
+from captioner.training.losses import caption_loss
+from captioner.types import SpecialTokens
+
+DEV_SCORE = "dev_cider"
+
+ScoreTokens = Callable[[Sequence[Sequence[int]]], float]
+"""The captions of all dev pictures, in order, as word ids → their score, higher is better."""
+
+
+class CaptionTask(lightning.LightningModule):
+    """Trains a `CaptionModel` as `TrainConfig` says."""
+
+    def __init__(
+        self,
+        model: CaptionModel,
+        config: TrainConfig,
+        special: SpecialTokens,
+        score_dev: ScoreTokens,
+        max_length: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._config = config
+        self._special = special
+        self._score_dev = score_dev
+        self._greedy = DecodeConfig(beam=1, max_length=max_length)
+        self._dev_captions: list[Sequence[int]] = []
+
+    def on_train_epoch_start(self) -> None:
+        """Make the epoch's dropout a function of seed and epoch, so that a resumed run repeats it bit by bit."""
+        torch.manual_seed(self._config.seed * 100_003 + self.current_epoch)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The loss of one batch. Raises TrainingError when it is not a number."""
+        logits = self.model(batch.inputs, batch.owner, batch.tokens[:, :-1], batch.lengths)
+        loss = caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "
+                "lower --learning_rate or --clip and start again: the last good epoch is kept"
+            )
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.lengths))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the captions of the epoch before."""
+        self._dev_captions = []
+
+    def validation_step(self, inputs: Tensor, batch_index: int) -> None:
+        """Write a caption for each picture, greedily."""
+        found = decode(TorchStepModel(self.model), inputs.float().cpu().numpy(), self._greedy, self._special)
+        self._dev_captions.extend(candidates[0].tokens for candidates in found)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the captions of the whole dev part; with several devices each has written all of them."""
+        self.log(DEV_SCORE, self._score_dev(self._dev_captions))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up and a cosine to zero over all steps; weight decay on matrices alone."""
+        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        groups = [
+            {"params": [weight for weight in weights if weight.dim() >= 2]},
+            {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups, lr=self._config.learning_rate, weight_decay=self._config.weight_decay, fused=True
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        warm = max(1, round(self._config.warmup * steps))
+
+        def rate(step: int) -> float:
+            if step < warm:
+                return (step + 1) / warm
+            return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
