@@ -126,7 +126,7 @@ class Cider:
             100 * consensus(frequencies.vector(prediction), [frequencies.vector(caption) for caption in references])
             for prediction, references in zip(pairs.prediction_ngrams, pairs.reference_ngrams, strict=True)
         )
-        settings = ("n:4", "sigma:6") if given is None else ("n:4", "sigma:6", f"df:{given.image_count}")
+        settings = ("n:4",) if given is None else ("n:4", f"df:{given.image_count}")
         return Score(
             name=self.name,
             value=sum(per_image) / len(per_image),
