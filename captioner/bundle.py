@@ -1,15 +1,17 @@
 """What a trained captioner is on disk: a folder of plain files, described and sealed by `manifest.json`.
 
     manifest.json         format and package version, architecture, PreprocessSpec, decode defaults, training record,
-                          scores, licences, and the SHA-256 and size of every other file; written last
+                          scores, licences, the SHA-256 and size of every other file, and a seal: the SHA-256 of
+                          all this; written last
     vocabulary.json       words and ids
     encoder.onnx          picture → features
     decoder_start.onnx    features → state
     decoder_step.onnx     word, state → log-probabilities of the next word, state
     weights.safetensors   the same weights, to go on training
 
-Saving builds a temporary folder beside the target and renames it; loading checks every file against the manifest before
-anything is used. Knows nothing of torch, and of ONNX only the file names.
+Saving builds a temporary folder beside the target and renames it; whenever it is killed, the old bundle or the new one
+is found. Loading checks every file against the manifest before anything is used. Knows nothing of torch, and of ONNX
+only the file names.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -83,19 +86,35 @@ class Manifest:
         wrong = sorted(names.symmetric_difference(data))
         if wrong:
             raise BundleError(f"the manifest of this bundle has missing or unknown fields: {', '.join(wrong)}")
-        for name in ("encoder", "decoder", "preprocess", "decode", "training", "licences"):
-            if not isinstance(data[name], dict):
-                raise BundleError(f"`{name}` in the manifest of this bundle is not an object")
+        for what, kind, names_of_kind in _KINDS:
+            for name in names_of_kind:
+                if not isinstance(data[name], kind):
+                    raise BundleError(f"`{name}` in the manifest of this bundle is not {what}")
         try:
             values = {
                 **data,
                 "preprocess": PreprocessSpec.from_json(data["preprocess"]),
-                "decode": DecodeConfig(**data["decode"]),
+                "decode": _decode_config(data["decode"]),
                 "scores": tuple(data["scores"]),
             }
             return cls(**values)
         except (CaptionerError, TypeError, ValueError) as error:
             raise BundleError(f"the manifest of this bundle is not valid: {error}") from None
+
+
+_KINDS = (
+    ("an object", dict, ("encoder", "decoder", "preprocess", "decode", "training", "licences")),
+    ("a text", str, ("created", "vocabulary_fingerprint", "package_version")),
+    ("a list", list, ("scores",)),
+)
+
+
+def _decode_config(values: Mapping[str, Any]) -> DecodeConfig:
+    for field in fields(DecodeConfig):
+        kinds = (int,) if isinstance(field.default, int) else (int, float)
+        if field.name in values and type(values[field.name]) not in kinds:
+            raise BundleError(f"`{field.name}` is not a {'whole ' if kinds == (int,) else ''}number")
+    return DecodeConfig(**values)
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,9 @@ def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files:
     missing = [name for name in REQUIRED if name != VOCABULARY and name not in files]
     if missing:
         raise BundleError(f"a bundle needs {', '.join(missing)} too")
+    unknown = sorted(files.keys() - {*REQUIRED, *OPTIONAL} | files.keys() & {VOCABULARY})
+    if unknown:
+        raise BundleError(f"a bundle has no place for {', '.join(unknown)}")
     staging = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +158,8 @@ def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files:
         for name, source in files.items():
             shutil.copyfile(source, staging / name)
         entries = {path.name: _describe(path) for path in sorted(staging.iterdir())}
-        text = json.dumps({**manifest.to_json(), "files": entries}, indent=2, ensure_ascii=False)
+        data = json.loads(json.dumps({**manifest.to_json(), "files": entries}))  # as loading will see it
+        text = json.dumps({**data, "seal": _seal(data)}, indent=2)
         (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
         for path in staging.iterdir():
             _sync(path)
@@ -155,7 +178,10 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: it is not a bundle, incomplete, changed since it was saved, or of a newer format.
     """
+    folder = _standing(folder)
     data = _read_manifest(folder)
+    if data.pop("seal", None) != _seal(data):
+        raise BundleError(f"{folder / MANIFEST} was changed or damaged after it was saved; copy the bundle again")
     entries = data.pop("files", None)
     if not isinstance(entries, dict) or not set(REQUIRED) <= entries.keys() <= {*REQUIRED, *OPTIONAL}:
         raise BundleError(f"the manifest in {folder} does not list the files of a bundle")
@@ -171,11 +197,10 @@ def load_bundle(folder: Path) -> Bundle:
 def newest_bundle(runs: Path) -> Path | None:
     """The bundle below `runs/*/bundle` that was saved last, by its own record; None when there is none."""
     created: dict[Path, str] = {}
-    for path in runs.glob(f"*/bundle/{MANIFEST}"):
-        try:
-            created[path.parent] = str(_read_manifest(path.parent).get("created", ""))
-        except BundleError:
-            continue
+    for run in runs.glob("*"):
+        with suppress(BundleError):
+            folder = run / "bundle"
+            created[folder] = str(_read_manifest(_standing(folder)).get("created", ""))
     return max(created, key=lambda folder: (created[folder], str(folder))) if created else None
 
 
@@ -195,14 +220,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise BundleError(f"{path} is damaged: it is not JSON") from None
     version = data.get("format_version") if isinstance(data, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or version < 1:
         raise BundleError(f"{path} is not the manifest of a bundle")
     if version > FORMAT_VERSION:
         raise BundleError(
             f"{folder} has bundle format {version}; captioner {__version__} reads up to {FORMAT_VERSION}: "
             f"upgrade with `pip install -U captioner` (it was saved by {data.get('package_version')})"
         )
-    return data
+    found: dict[str, Any] = data
+    return found
 
 
 def _describe(path: Path) -> dict[str, Any]:
@@ -216,7 +242,9 @@ def _verify(path: Path, entry: Any) -> None:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES or size != entry["bytes"] or _sha256(path) != entry.get("sha256"):
-            raise BundleError(f"{path} is not the file that was saved: it was changed or damaged; copy the bundle again")
+            raise BundleError(
+                f"{path} is not the file that was saved: it was changed or damaged; copy the bundle again"
+            )
     except OSError as error:
         raise BundleError(f"{path.parent} is incomplete: {path.name}: {error.strerror}") from None
 
@@ -231,16 +259,32 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of the manifest's values, whatever the order and the spaces between them."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _aside(folder: Path) -> Path:
+    """Where a bundle stands while another one takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _standing(folder: Path) -> Path:
+    """The folder itself, or the one that it was about to replace when saving was killed between the two renames."""
+    aside = _aside(folder)
+    return aside if aside.is_dir() and not folder.exists() else folder
+
+
 def _replace_folder(new: Path, old: Path) -> None:
     """Put `new` where `old` is; a folder cannot be renamed over a full one, so the old one steps aside first."""
-    aside = new.with_name(new.name + ".old")
-    had_old = old.exists()
-    if had_old:
+    aside = _aside(old)
+    if old.exists():
+        shutil.rmtree(aside, ignore_errors=True)  # what a save left that was killed before it had cleared up
         old.rename(aside)
     try:
         new.rename(old)
     except OSError:
-        if had_old:
+        if aside.exists():
             aside.rename(old)
         raise
     shutil.rmtree(aside, ignore_errors=True)

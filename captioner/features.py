@@ -18,6 +18,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -81,8 +82,11 @@ class FeatureStore:
             self._rows_path.stat().st_size // self._row_bytes,
             self._keys_path.stat().st_size // KEY_BYTES,
         )
-        os.truncate(self._rows_path, complete * self._row_bytes)
-        os.truncate(self._keys_path, complete * KEY_BYTES)
+        self._cut(complete)
+
+    def _cut(self, rows: int) -> None:
+        os.truncate(self._rows_path, rows * self._row_bytes)
+        os.truncate(self._keys_path, rows * KEY_BYTES)
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -99,15 +103,19 @@ class FeatureStore:
         """
         with np.errstate(over="ignore"):
             stored = rows.astype(self.dtype)
-        if stored.shape[1:] != self.shape:
-            raise FeatureError(f"a row has shape {stored.shape[1:]}; this store keeps {self.shape}")
+        if stored.shape != (len(keys), *self.shape):
+            raise FeatureError(f"rows have shape {stored.shape}; this store expected {(len(keys), *self.shape)}")
         if not np.isfinite(stored).all():
-            raise FeatureError("the encoder gave features that float16 cannot hold; its weights or preprocessing are wrong")
+            raise FeatureError(
+                "the encoder gave features that float16 cannot hold; its weights or preprocessing are wrong"
+            )
         new = {key: index for index, key in enumerate(keys) if key not in self._row_of}
         try:
             _append_durably(self._rows_path, stored[list(new.values())].tobytes())
             _append_durably(self._keys_path, b"".join(new))
         except OSError as error:
+            with suppress(OSError):
+                self._cut(len(self))  # a part of a row would shift all that are added later
             raise FeatureError(f"cannot write features to {self.folder}: {error.strerror}") from None
         for key in new:
             self._row_of[key] = len(self._row_of)
@@ -127,10 +135,19 @@ class RowReader:
     dtype: str
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Rows by number, int (n,) → (n, *shape), a copy in the store's dtype."""
+        """Rows by number, int (n,) → (n, *shape), a copy in the store's dtype.
+
+        Raises:
+            FeatureError: the file is gone or shorter than it was.
+        """
         # Pages of a map that stays open count as this process's memory until the system wants them back, so that
         # training would seem to grow with the data.
-        mapped = np.memmap(self.path, dtype=self.dtype, mode="r", shape=(self.count, *self.shape))
+        try:
+            mapped = np.memmap(self.path, dtype=self.dtype, mode="r", shape=(self.count, *self.shape))
+        except (OSError, ValueError):
+            raise FeatureError(
+                f"the features in {self.path} are gone or cut short; build again to compute them"
+            ) from None
         return np.array(mapped[rows])
 
 

@@ -96,7 +96,7 @@ def _caption_one(
         print(_visible(error.message), file=sys.stderr)
         return False
     if as_json:
-        print(json.dumps(_as_json(path, caption), ensure_ascii=False), flush=True)
+        print(json.dumps(_as_json(path, caption)), flush=True)  # ASCII: JSON whatever the encoding of stdout
     else:
         print("\n".join(_as_text(path, caption, references.get(Path(path).name, []))), flush=True)
     return True

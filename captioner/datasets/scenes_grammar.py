@@ -28,12 +28,16 @@ WEIGHTS = {
     "list": 4.0,
     "relation": 4.0,
     "background": 1.5,
-    "one": 1.0,
+    "whole": 3.0,
+    "part": 0.2,
     "counting": 0.8,
     "comparison": 0.6,
-    "vague": 0.4,
+    "vague": 0.0,
+    "reordered": 0.0,
 }
-"""How often the kinds of sentence are chosen, where a scene allows them; a vague one leaves out colour or shape."""
+"""How often the kinds of sentence are chosen, where a scene allows them. A whole one is a single phrase for all that there
+is, a part leaves objects out. A vague one leaves out colour or shape, and a reordered one does not name things from left
+to right: both are true, and never chosen, because people mostly say what they see, in the order in which they see it."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,17 @@ def _sentences(scene: Scene) -> Iterator[tuple[str, str]]:
     triples = [triple for triple in permutations(coloured, 3) if _are_apart(*triple) and _are_even(*triple)]
     background = f"on a {scene.background} background"
     for listing in (*singles, *pairs, *triples):
-        precise = listing[0] in coloured
-        kind = "list" if len(listing) > 1 else "one" if precise else "vague"
+        usual = "reordered" if not _runs_rightwards(*listing) else "" if listing[0] in coloured else "vague"
+        spoken_of = sum(len(phrase.objects) for phrase in listing)
+        whole = "whole" if len(listing) == 1 else "list"
+        kind = usual or (whole if spoken_of == len(scene.objects) else "part")
         text = _enumerate([phrase.text for phrase in listing])
         there = f"there {listing[0].verb} {text}"
         yield from ((kind, text), (kind, there), (kind, f"a picture of {text}"))
         if len(listing) < 3:
-            setting = "background" if precise else "vague"
-            yield from ((setting, f"{text} {background}"), (setting, f"{there} {background}"))
-        if kind == "list" and any(len(phrase.objects) == 1 for phrase in listing):
-            yield "counting", _enumerate([phrase.counted for phrase in listing])
+            yield from ((usual or "background", f"{text} {background}"), (usual or "background", f"{there} {background}"))
+        if len(listing) > 1 and any(len(phrase.objects) == 1 for phrase in listing):
+            yield usual or "counting", _enumerate([phrase.counted for phrase in listing])
     for first, second in pairs:
         for relation in _relations(first, second):
             yield "relation", f"{first.text} {relation} {second.text}"
@@ -158,6 +163,12 @@ def _are_apart(*phrases: Phrase) -> bool:
     """Whether no object is spoken of twice."""
     objects = [item for phrase in phrases for item in phrase.objects]
     return len(set(objects)) == len(objects)
+
+
+def _runs_rightwards(*phrases: Phrase) -> bool:
+    """Whether what they speak of is named from left to right, by the leftmost object of each."""
+    places = [min(item.x for item in phrase.objects) for phrase in phrases]
+    return places == sorted(places)
 
 
 def _are_even(*phrases: Phrase) -> bool:

@@ -28,7 +28,11 @@ class CaptionModel(nn.Module):
         features: Tensor = inputs if self.encoder is None else self.encoder(inputs)
         return features
 
-    def forward(self, inputs: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def write(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Unnormalised log-probabilities of every next word (predictions, vocab); arguments as in `Decoder.forward`."""
-        logits: Tensor = self.decoder.logits(self.decoder(self.look(inputs), owner, tokens, lengths))
+        logits: Tensor = self.decoder.logits(self.decoder(features, owner, tokens, lengths))
         return logits
+
+    def forward(self, inputs: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """`look`, then `write`."""
+        return self.write(self.look(inputs), owner, tokens, lengths)

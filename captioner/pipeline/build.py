@@ -13,7 +13,7 @@ from captioner.datasets.registry import open_dataset
 from captioner.pipeline.bundle import make_bundle
 from captioner.pipeline.evaluate import SCORES, evaluate_splits
 from captioner.pipeline.export import export
-from captioner.pipeline.features import compute_features
+from captioner.pipeline.features import compute_features, stored_rows
 from captioner.pipeline.prepare import digest, prepare
 from captioner.pipeline.report import make_report
 from captioner.pipeline.stage import Stage, run_stages
@@ -43,7 +43,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
             Stage(
                 "features",
                 _facts(config.encoder, weights=_version(config.encoder.encoder_weights)),
-                [folder.features, *(folder.pictures(split) for split in dataset.splits)],
+                [folder.features, *stored_rows(folder), *(folder.pictures(split) for split in dataset.splits)],
                 partial(compute_features, dataset, config.data, config.encoder, folder, threads=threads),
             ),
             Stage(
@@ -53,6 +53,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 partial(
                     train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads
                 ),
+                unfinished=[folder.training],
             ),
             Stage("export", dict, [folder.graphs], partial(export, config.encoder, config.decoder, folder)),
             Stage(

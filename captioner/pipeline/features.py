@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,11 @@ class Features:
         return cls(data["encoder"], PreprocessSpec.from_json(data["preprocess"]), graph, reader)
 
 
+def stored_rows(workspace: Workspace) -> list[Path]:
+    """The file with the rows of the last run of this stage, which is in the cache and may be gone; none before it."""
+    return [Features.load(workspace.features).reader.path] if workspace.features.exists() else []
+
+
 def compute_features(
     dataset: CaptionDataset,
     data: DataConfig,
@@ -82,39 +87,25 @@ def compute_features(
         DataError: too many pictures are bad.
         WeightsError: the encoder's weights cannot be had.
     """
-    encoder, spec, graph, shape = _open_encoder(config, workspace)
-    represent: Represent
-    if graph is None:
-        # Mean and std are applied when rows are read; only what changes the stored pixels makes another store.
-        resize = [spec.size, spec.framing, spec.crop_share, spec.resample]
-        identity: dict[str, Any] = {"rows": "pixels", "resize": resize}
-        store = FeatureStore(workspace.cache / "features", (spec.size, spec.size, 3), "uint8", identity)
-        represent = _unchanged
-    else:
-        sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
-        identity = {"rows": "features", "graph": sha256, "preprocess": spec.to_json()}
-        store = FeatureStore(workspace.cache / "features", shape, "float16", identity)
-        run = OnnxEncoder(graph)  # one thread a call, as many calls as threads: faster than the other way round
-
-        def represent(squares: np.ndarray) -> np.ndarray:
-            return run(spec.normalize(squares))
-
     log = ProblemLog(dataset.problems)
-    already = len(store)
     splits: dict[str, list[Extracted]] = {}
     seen: dict[bytes, str] = {}
-    # Held-back splits first, so that a picture that is in two of them is taken out of training, never the other way.
-    for split in sorted(dataset.splits, key=lambda name: name == "train"):
-        records = dataset.records(split)
-        bar = tqdm(
-            extract(records, store, represent, spec, threads=threads),
-            total=read_json(workspace.prepared)["splits"][split],
-            desc=f"  {split}",
-            unit=" pictures",
-            leave=False,
-            disable=not sys.stderr.isatty(),
-        )
-        splits[split] = list(_good(bar, split, seen, log))
+    with workspace.lock_cache():
+        encoder, spec, graph, shape = _open_encoder(config, workspace)
+        store, represent = _open_store(spec, graph, shape, workspace)
+        already = len(store)
+        # Held-back splits first: a picture that is in two of them is taken out of training, never the other way round.
+        for split in sorted(dataset.splits, key=lambda name: name == "train"):
+            records = dataset.records(split)
+            bar = tqdm(
+                extract(records, store, represent, spec, threads=threads),
+                total=read_json(workspace.prepared)["splits"][split],
+                desc=f"  {split}",
+                unit=" pictures",
+                leave=False,
+                disable=not sys.stderr.isatty(),
+            )
+            splits[split] = list(_good(bar, split, seen, log))
     _report_new(log, dataset)
     log.check(dataset.listed, data.max_bad_share)
 
@@ -151,11 +142,30 @@ def _open_encoder(
     return facts, encoder.preprocess, graph, encoder.feature_shape
 
 
+def _open_store(
+    spec: PreprocessSpec, graph: Path | None, shape: tuple[int, ...], workspace: Workspace
+) -> tuple[FeatureStore, Represent]:
+    """The store of the encoder's features, or of resized pictures, and what makes its rows."""
+    if graph is None:
+        # Mean and std are applied when rows are read; only what changes the stored pixels makes another store.
+        resize = [spec.size, spec.framing, spec.crop_share, spec.resample]
+        identity: dict[str, Any] = {"rows": "pixels", "resize": resize}
+        return FeatureStore(workspace.cache / "features", (spec.size, spec.size, 3), "uint8", identity), _unchanged
+    sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
+    identity = {"rows": "features", "graph": sha256, "preprocess": spec.to_json()}
+    run = OnnxEncoder(graph)  # one thread a call, as many calls as threads: faster than the other way round
+
+    def represent(squares: np.ndarray) -> np.ndarray:
+        return run(spec.normalize(squares))
+
+    return FeatureStore(workspace.cache / "features", shape, "float16", identity), represent
+
+
 def _unchanged(squares: np.ndarray) -> np.ndarray:
     return squares
 
 
-def _good(extracted: Iterator[Extracted], split: str, seen: dict[bytes, str], log: ProblemLog) -> Iterator[Extracted]:
+def _good(extracted: Iterable[Extracted], split: str, seen: dict[bytes, str], log: ProblemLog) -> Iterator[Extracted]:
     """The pictures that can be used; the others go to the log."""
     for each in extracted:
         image_id = each.record.image_id

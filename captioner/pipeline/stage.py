@@ -1,12 +1,14 @@
 """Stages that run one after another and skip what is up to date. Knows nothing of what they do.
 
-A stage is up to date when it has run before on the same inputs, after the same stages, and its outputs are there.
+A stage is up to date when it has run before on the same inputs, after the same stages, and its outputs are there. One
+that was interrupted may go on from what it left, as long as the inputs are the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +32,8 @@ class Stage:
     """What must be there for it to count as done."""
     run: Callable[[], str]
     """Does it; returns what was done in one line."""
+    unfinished: Sequence[Path] = ()
+    """Folders with what it goes on from after an interruption; deleted when it is to run on other inputs."""
 
 
 def run_stages(stages: Sequence[Stage], marks: Path) -> None:
@@ -41,12 +45,15 @@ def run_stages(stages: Sequence[Stage], marks: Path) -> None:
         mark = marks / f"{stage.name}.json"
         done = read_json(mark) if mark.exists() else {}
         title = f"[{number}/{len(stages)}] {stage.name}"
-        if done.get("key") == key and all(path.exists() for path in stage.outputs):
+        if done.get("key") == key and "summary" in done and all(path.exists() for path in stage.outputs):
             _say(f"{title}: up to date ({done['summary']})")
         else:
             _say(f"{title} …")
             started = time.monotonic()
-            mark.unlink(missing_ok=True)  # a stage that fails half-way is not done, whatever it was before
+            if done.get("key") != key:
+                for folder in stage.unfinished:
+                    shutil.rmtree(folder, ignore_errors=True)
+            write_json(mark, {"key": key})  # begun: one that fails half-way is not done, whatever it was before
             summary = stage.run()
             write_json(mark, {"key": key, "summary": summary})
             _say(f"{title}: {summary}, {time.monotonic() - started:.1f} s")

@@ -55,7 +55,7 @@ def train(
         predictions = dict(zip(references, map(vocabulary.decode, captions), strict=True))
         return evaluate(predictions, references, metrics=["CIDEr"])[0].value
 
-    task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words)
+    task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes)
     batches = CaptionData(
         PreparedSplit(workspace.split("train")),
         np.array([picture["row"] for picture in dev], np.int64),

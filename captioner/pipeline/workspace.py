@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ class Workspace:
         finally:
             lock.release()
 
+    @contextmanager
+    def lock_cache(self) -> Iterator[None]:
+        """Keep other builds from writing to the cache; waits until it is free."""
+        lock = FileLock(self.cache / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"  waiting for another build that fills {self.cache}", file=sys.stderr, flush=True)  # noqa: T201
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all."""
@@ -141,7 +156,8 @@ def write_text(path: Path, lines: Iterable[str]) -> None:
     except OSError as error:
         raise CaptionerError(f"cannot write {path}: {error.strerror}", code="output") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def read_json(path: Path) -> Any:

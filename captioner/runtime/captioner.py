@@ -59,8 +59,11 @@ class Captioner:
 
     def _decode_config(self, options: dict[str, Any]) -> DecodeConfig:
         config = self.bundle.manifest.decode
-        if options.get("n_best", 1) > options.get("beam", config.beam):
-            options = {**options, "beam": options["n_best"]}
+        # Of beam and n_best, the one that was not asked for makes room for the other.
+        if "n_best" in options and "beam" not in options:
+            options = {**options, "beam": max(config.beam, options["n_best"])}
+        elif "beam" in options and "n_best" not in options:
+            options = {**options, "n_best": min(config.n_best, options["beam"])}
         return replace(config, **options)
 
     def _caption_squares(self, squares: np.ndarray, config: DecodeConfig) -> list[Caption]:

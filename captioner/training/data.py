@@ -72,7 +72,8 @@ class PictureInputs(Dataset[Tensor]):
 class EpochBatches(Sampler[list[int]]):
     """Picture numbers, shuffled and cut into batches; epoch e of seed s is the same list on every run.
 
-    With several processes each takes every `world`-th batch, the same number each.
+    With several processes each takes every `world`-th batch, the same number each: left-over batches are dropped, and
+    when there are fewer batches than processes, some are taken twice.
     """
 
     def __init__(self, pictures: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
@@ -94,8 +95,8 @@ class EpochBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self._seed, self._epoch]).permutation(self._pictures)
         starts = range(0, self._pictures, self._batch_size)
-        mine = list(starts)[self._rank :: self._world][: len(self)]
-        for start in mine:
+        for turn in range(len(self)):
+            start = starts[(self._rank + turn * self._world) % len(starts)]
             yield order[start : start + self._batch_size].tolist()
 
 

@@ -56,6 +56,7 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
     if damage:
         print(f"  {damage}; going on from the one before it", file=sys.stderr)  # noqa: T201
     if resume_from is not None:
+        _require_same_network(resume_from, task)
         print(f"  going on from {resume_from}", file=sys.stderr)  # noqa: T201
     with _quiet_lightning():
         trainer = lightning.Trainer(
@@ -88,6 +89,12 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
     )
 
 
+def _require_same_network(checkpoint: Path, task: CaptionTask) -> None:
+    stored = {name: weight.shape for name, weight in load_checkpoint(checkpoint)["state_dict"].items()}
+    if stored != {name: weight.shape for name, weight in task.state_dict().items()}:
+        raise TrainingError(f"{checkpoint} is of another model; delete {checkpoint.parent} to train from the start")
+
+
 def _tensorboard(folder: Path) -> Any:
     """A TensorBoard logger when TensorBoard is installed; the CSV log is written always."""
     if importlib.util.find_spec("tensorboard") is None:
@@ -107,6 +114,7 @@ def _quiet_lightning() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
         try:
             yield
         finally:

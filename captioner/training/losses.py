@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def caption_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -19,3 +19,33 @@ def caption_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, label_smoothin
     targets = tokens[:, 1:]  # (batch, time)
     mask = torch.arange(targets.shape[1], device=tokens.device) < lengths.unsqueeze(1)  # (batch, time)
     return F.cross_entropy(logits, targets[mask], label_smoothing=label_smoothing)
+
+
+class WordPresence(nn.Module):
+    """A further task for the encoder: say from the features alone which words the captions of a picture have.
+
+    An encoder that starts from scratch learns little through a decoder that has only just learned to write; asked for
+    the words directly, it learns to see within a few epochs. The words of captions as labels of the picture: Wu, Shen,
+    Liu, Dick and van den Hengel 2016, arXiv 1506.01144, section 3.1. The layer is not part of the captioner.
+    """
+
+    def __init__(self, feature_shape: tuple[int, ...], vocabulary: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(feature_shape[-1], vocabulary)
+
+    def forward(self, features: Tensor, owner: Tensor, tokens: Tensor) -> Tensor:
+        """Binary cross-entropy in nats with the share of a picture's captions that have a word, summed over all words.
+
+        Args:
+            features: float (pictures, *feature_shape); a grid is averaged over its regions.
+            owner: int64 (batch,), the picture of each caption.
+            tokens: int64 (batch, time + 1); begin, end and padding count as words like others.
+
+        Returns the mean over the pictures.
+        """
+        pooled = features.mean(dim=1) if features.dim() == 3 else features  # (pictures, channels)
+        logits = self.layer(pooled)  # (pictures, vocab)
+        present = torch.zeros(len(tokens), logits.shape[1], device=logits.device).scatter_(1, tokens, 1.0)  # (batch, vocab)
+        counts = torch.bincount(owner, minlength=len(features)).unsqueeze(1)  # (pictures, 1)
+        shares = torch.zeros_like(logits).index_add_(0, owner, present) / counts  # (pictures, vocab)
+        return F.binary_cross_entropy_with_logits(logits, shares, reduction="sum") / len(features)

@@ -18,9 +18,10 @@ from captioner.config import DecodeConfig, TrainConfig
 from captioner.decoding.decode import decode
 from captioner.errors import TrainingError
 from captioner.models.caption_model import CaptionModel
+from captioner.models.decoders.base import DecoderSizes
 from captioner.models.torch_step import TorchStepModel
 from captioner.training.data import Batch
-from captioner.training.losses import caption_loss
+from captioner.training.losses import WordPresence, caption_loss
 from captioner.types import SpecialTokens
 
 DEV_SCORE = "dev_cider"
@@ -39,29 +40,37 @@ class CaptionTask(lightning.LightningModule):
         special: SpecialTokens,
         score_dev: ScoreTokens,
         max_length: int,
+        sizes: DecoderSizes,
     ) -> None:
         super().__init__()
         self.model = model
+        asks_for_words = config.word_presence > 0
+        self.word_presence = WordPresence(sizes.feature_shape, sizes.vocabulary) if asks_for_words else None
         self._config = config
         self._special = special
         self._score_dev = score_dev
         self._greedy = DecodeConfig(beam=1, max_length=max_length)
         self._dev_captions: list[Sequence[int]] = []
 
-    def on_train_epoch_start(self) -> None:
-        """Make the epoch's dropout a function of seed and epoch, so that a resumed run repeats it bit by bit."""
-        torch.manual_seed(self._config.seed * 100_003 + self.current_epoch)
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Make dropout a function of seed and step, so that a resumed run repeats it bit by bit."""
+        # Seeding once an epoch would not do: opening a DataLoader draws from the same generator, before or after the
+        # epoch begins, as the run is a fresh or a resumed one.
+        torch.manual_seed(self._config.seed * 1_000_003 + self.global_step)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch. Raises TrainingError when it is not a number."""
-        logits = self.model(batch.inputs, batch.owner, batch.tokens[:, :-1], batch.lengths)
+        features = self.model.look(batch.inputs)
+        logits = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
         loss = caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch.lengths))
+        if self.word_presence is not None:
+            loss = loss + self._config.word_presence * self.word_presence(features, batch.owner, batch.tokens)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "
                 "lower --learning_rate or --clip and start again: the last good epoch is kept"
             )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.lengths))
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -79,7 +88,7 @@ class CaptionTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and a cosine to zero over all steps; weight decay on matrices alone."""
-        weights = [weight for weight in self.model.parameters() if weight.requires_grad]
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
         groups = [
             {"params": [weight for weight in weights if weight.dim() >= 2]},
             {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},

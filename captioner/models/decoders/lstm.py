@@ -52,7 +52,9 @@ class LstmDecoder(Decoder):
         self._initialise()
 
     def _initialise(self) -> None:
-        nn.init.normal_(self.word_vectors.weight, std=0.1)
+        # Tied vectors also make the logits, which must begin small; vectors of their own learn faster when large.
+        tied = self.to_word_space is not None
+        nn.init.normal_(self.word_vectors.weight, std=self.word_vectors.embedding_dim**-0.5 if tied else 1.0)
         with torch.no_grad():
             self.word_vectors.weight[self.word_vectors.padding_idx].zero_()
             # A forget gate that starts open lets gradients reach the first words (Jozefowicz et al. 2015, section 2.2).

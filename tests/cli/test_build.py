@@ -1,0 +1,288 @@
+"""`build_and_run.py` and `captioner build`: options, what is done again and what is not, and data with faults."""
+
+import contextlib
+import itertools
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SMALL, run
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+import yaml  # noqa: E402
+from filelock import FileLock  # noqa: E402
+from PIL import Image, ImageDraw  # noqa: E402
+
+from captioner.bundle import load_bundle  # noqa: E402
+from captioner.cli.build import main, parse  # noqa: E402
+from captioner.config import BuildConfig  # noqa: E402
+
+STAGES = ("prepare", "features", "train", "export", "evaluate", "bundle", "report")
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Builds save below the working folder unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+
+
+def build(capsys, *arguments) -> tuple[int, str, str]:
+    """Run the command in this process, where torch is loaded already: status, stdout, stderr."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as exit_:  # as argparse ends a process
+        status = exit_.code
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return status, captured.out, captured.err
+
+
+def stages_done(text: str) -> dict[str, bool]:
+    """The stages that a build went through: True where it did something, False where all was up to date."""
+    done = re.findall(r"^\[\d/7\] (\w+): (up to date)?", text, flags=re.MULTILINE)
+    return {stage: not up_to_date for stage, up_to_date in done}
+
+
+# ---- options --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_understood(path):
+    config, _ = parse([f"--config={path}"])
+    options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for section in vars(config).values():
+        for name, value in vars(section).items():
+            if name in options:
+                assert options[name] == value
+                assert type(options.pop(name)) is type(value)
+    assert options.keys() <= {"out", "cache"}
+
+
+def test_there_are_recipes():
+    if not (ROOT / "configs").is_dir():
+        pytest.skip("the recipes are not part of the wheel")
+    assert len(RECIPES) >= 3
+
+
+def test_without_options_the_defaults_of_the_package_hold(tmp_path):
+    config, workspace = parse([])
+    assert config == BuildConfig()
+    assert (workspace.out, workspace.cache) == (Path("runs/scenes"), Path("runs/cache"))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["--config=recipe.yaml", "--epochs=7", "--beam=2"])))
+def test_a_flag_wins_over_the_recipe_wherever_it_stands(order):
+    Path("recipe.yaml").write_text("epochs: 3\nhidden: 40\nbeam: 5\nout: somewhere\n")
+    config, workspace = parse(order)
+    assert (config.train.epochs, config.decode.beam) == (7, 2)
+    assert (config.decoder.hidden, workspace.out) == (40, Path("somewhere"))
+    assert config.decoder.embed == BuildConfig().decoder.embed
+
+
+def test_a_recipe_may_be_named_with_or_without_equals_sign():
+    Path("recipe.yaml").write_text("epochs: 3\n")
+    assert parse(["--config", "recipe.yaml"])[0] == parse(["--config=recipe.yaml"])[0]
+    assert parse(["--epochs", "4", "--config", "recipe.yaml"])[0].train.epochs == 4
+
+
+def test_the_default_recipe_is_for_calls_that_name_neither_data_nor_recipe():
+    recipe = ROOT / "configs" / "scenes.yaml"
+    assert parse(["--epochs", "2"], recipe=recipe)[0].encoder.encoder == "small_cnn"
+    assert parse(["--data", "folder"], recipe=recipe)[0] == parse(["--data", "folder"])[0]
+
+
+@pytest.mark.parametrize("spelling", ["--batch-size", "--batch_size"])
+def test_flags_may_have_dashes_or_underscores(spelling):
+    assert parse([spelling, "5"])[0].train.batch_size == 5
+    assert parse([f"{spelling}=5", "--out", "my-folder_a"])[1].out == Path("my-folder_a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--epoch-count", "3"], "epoch_count"),
+        (["--epochs", "many"], "epochs"),
+        (["--epochs", "2.5"], "epochs"),
+        (["--epochs", "0"], "--epochs is 0"),
+        (["--dropout", "1"], "--dropout is 1"),
+        (["--tie-weights", "perhaps"], "tie_weights"),
+        (["--inject", "beside"], "par, init, pre, merge"),
+        (["--precision", "float"], "32-true"),
+        (["--learning-rate=-1"], "--learning-rate is -1"),
+        (["--config", "gone.yaml"], "gone.yaml"),
+        (["--config"], "config"),
+        (["stray"], "stray"),
+    ],
+)
+def test_a_wrong_flag_is_refused_by_name(capsys, arguments, named):
+    status, output, errors = build(capsys, *arguments)
+    assert status == 2
+    assert output == ""
+    assert named in errors
+    assert not Path("runs").exists()  # before anything is begun
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("epoch_count: 3", "epoch_count"),
+        ("epochs: many", "epochs"),
+        ("epochs: '3'", "epochs"),
+        ("epochs: 2.5", "epochs"),
+        ("epochs: [3]", "epochs"),
+        ("epochs:", "epochs"),
+        ("epochs: 0", "--epochs is 0"),
+        ("data: 7\nepochs: x", "epochs"),
+        ("train:\n  epochs: 3", "train"),
+        ("epochs: 3\n  : :", "recipe.yaml"),
+        ("- epochs", "recipe.yaml"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(capsys, text, named):
+    Path("recipe.yaml").write_text(text)
+    status, output, errors = build(capsys, "--config", "recipe.yaml")
+    assert status == 2
+    assert output == ""
+    assert named in errors
+    assert not Path("runs").exists()
+
+
+def test_help_names_every_option(capsys):
+    status, output, _ = build(capsys, "--help")
+    assert status == 0
+    for section in vars(BuildConfig()).values():
+        for name in vars(section):
+            assert f"--{name.replace('_', '-')}" in output
+
+
+def test_the_script_ends_with_the_status_of_the_command(tmp_path):
+    process = run("build_and_run.py", "--epochs", "none", cwd=tmp_path)
+    assert process.returncode == 2
+    assert "epochs" in process.stderr
+
+
+# ---- where it cannot work -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--out", "--cache"])
+def test_a_folder_that_cannot_be_written_stops_the_build_before_its_first_stage(capsys, option):
+    Path("file").touch()
+    status, output, errors = build(capsys, *SMALL, option, "file/below")
+    assert (status, output) == (2, "")
+    assert "cannot write to file/below" in errors
+    assert "[1/7]" not in errors
+
+
+def test_a_read_only_folder_stops_the_build_before_its_first_stage(capsys):
+    locked = Path("locked")
+    locked.mkdir(mode=0o500)
+    with contextlib.suppress(PermissionError):
+        (locked / "probe").touch()
+        pytest.skip("this user may write to read-only folders")
+    status, _, errors = build(capsys, *SMALL, "--out", locked)
+    assert status == 2
+    assert "cannot write to locked" in errors
+    assert "[1/7]" not in errors
+
+
+def test_two_builds_in_one_folder_at_the_same_time_are_refused(capsys):
+    Path("out").mkdir()
+    with FileLock("out/.lock"):
+        status, _, errors = build(capsys, *SMALL, "--out", "out")
+    assert status == 2
+    assert "another build is working in out" in errors
+    assert "[1/7]" not in errors
+
+
+def test_data_that_is_none_is_an_error_of_one_line(capsys):
+    status, _, errors = build(capsys, "--data", "nowhere")
+    assert status == 1
+    assert "nowhere" in errors
+    assert len(errors.splitlines()) == 1
+
+
+# ---- what is done again ---------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_finds_everything_up_to_date(built):
+    process = run("build_and_run.py", *SMALL, cwd=built.cwd)
+    assert process.returncode == 0
+    assert process.stdout == built.process.stdout
+    assert stages_done(process.stderr) == dict.fromkeys(STAGES, False)
+
+
+def test_other_training_options_train_afresh_and_leave_the_features(built, capsys, monkeypatch, tmp_path):
+    """Also from the start: the state of a run with other options is nothing to go on from."""
+    shutil.copytree(built.cwd, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    recipe = f"--config={ROOT / 'configs' / 'scenes.yaml'}"
+    changed = ("--epochs", "2", "--hidden", "20")
+    status, _, errors = build(capsys, recipe, *SMALL, *changed)
+    assert status == 0, errors
+    assert stages_done(errors) == {stage: stage not in ("prepare", "features") for stage in STAGES}
+    assert "going on from" not in errors
+    manifest = load_bundle(Path("runs/scenes/bundle")).manifest
+    assert (manifest.decoder["hidden"], manifest.training["epochs"]) == (20, 2)
+    assert [row["epoch"] for row in manifest.training["history"]] == [1, 2]
+
+    shutil.rmtree("runs/cache/features")  # a cache may be deleted at any time
+    Path("runs/scenes/stages/report.json").unlink()
+    status, _, errors = build(capsys, recipe, *SMALL, *changed)
+    assert status == 0, errors
+    assert stages_done(errors) == {stage: stage in ("features", "report") for stage in STAGES}
+
+
+# ---- pictures of one's own, some of them bad ------------------------------------------------------------------------
+
+COLOURS = ("red", "green", "blue", "orange")
+
+
+def write_flickr8k(folder: Path, *, corrupt: int) -> None:
+    """Forty JPEGs with two captions each in the layout of Flickr8k; the first few of train are cut short."""
+    (folder / "images").mkdir(parents=True)
+    names, lines = [], []
+    for number in range(40):
+        colour = COLOURS[number % 4]
+        picture = Image.new("RGB", (48, 40), "white")
+        ImageDraw.Draw(picture).rectangle((number % 20, 5, number % 20 + 20, 25 + number // 4), fill=colour)
+        names.append(f"{number:02}_{colour}.jpg")
+        picture.save(folder / "images" / names[-1], quality=90)
+        lines += [f"{names[-1]}#0\tA {colour} box .", f"{names[-1]}#1\tA box that is {colour} ."]
+    for name in names[:corrupt]:
+        content = (folder / "images" / name).read_bytes()
+        (folder / "images" / name).write_bytes(content[: len(content) // 3])
+    (folder / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")
+    for split, part in (("train", names[:30]), ("dev", names[30:35]), ("test", names[35:])):
+        (folder / f"Flickr_8k.{split}Images.txt").write_text("\n".join(part) + "\n")
+
+
+OWN = ("--data", "own", "--out", "out", "--encoder", "small_cnn", "--min-count", "1", "--embed", "16", "--hidden", "16")
+OWN += ("--epochs", "1", "--threads", "1")
+
+
+def test_one_corrupt_picture_is_reported_once_and_left_out(capsys):
+    write_flickr8k(Path("own"), corrupt=1)
+    status, output, errors = build(capsys, *OWN)
+    assert status == 0, errors
+    assert output.split() == ["out/bundle"]
+    assert errors.count("00_red.jpg") == 1
+    assert "1 × corrupt picture: 00_red.jpg" in errors
+    assert "39 pictures, 39 of them new" in errors
+    bundle = load_bundle(Path("out/bundle"))
+    assert set(bundle.vocabulary.words) == {"a", "box", "that", "is", *COLOURS}
+    assert "True" not in {score["name"] for score in bundle.manifest.scores}  # only drawn scenes can be judged
+
+
+def test_too_many_corrupt_pictures_stop_the_build_with_their_number(capsys):
+    write_flickr8k(Path("own"), corrupt=3)
+    status, output, errors = build(capsys, *OWN)
+    assert (status, output) == (1, "")
+    assert "3 of 40 pictures are bad, more than the 5% allowed" in errors
+    assert "--max_bad_share" in errors
+    assert "train …" not in errors
+    rows = next(Path("runs/cache/features").rglob("rows.bin"))
+    assert rows.stat().st_size == 37 * 64 * 64 * 3  # what was done stays done

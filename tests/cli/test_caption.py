@@ -1,0 +1,277 @@
+"""`run_captioner.py` and `captioner caption`, as a user types them."""
+
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, run, start
+
+import captioner
+from captioner.bundle import ENCODER, MANIFEST
+from captioner.images import load_image
+
+pytestmark = pytest.mark.torch  # to build the captioner; captioning itself needs none
+
+
+def caption(built, *arguments, **options):
+    return run("run_captioner.py", *map(str, arguments), **{"cwd": built.cwd, **options})
+
+
+def objects(process) -> list[dict]:
+    return [json.loads(line) for line in process.stdout.splitlines()]
+
+
+# ---- what a build leaves --------------------------------------------------------------------------------------------
+
+
+def test_a_build_says_where_the_captioner_is_and_everything_else_on_stderr(built):
+    assert built.process.returncode == 0, built.process.stderr
+    assert built.process.stdout.split() == ["runs/scenes/bundle"]
+    for number, stage in enumerate(("prepare", "features", "train", "export", "evaluate", "bundle", "report"), start=1):
+        assert f"[{number}/7] {stage}" in built.process.stderr
+    assert "Warning" not in built.process.stderr
+
+
+def test_a_bundle_tells_nothing_of_the_machine_that_it_was_made_on(built):
+    for path in built.bundle.iterdir():
+        content = path.read_bytes()
+        for place in (ROOT, built.cwd, sys.prefix):
+            assert str(place).encode() not in content, path.name
+
+
+# ---- captions -------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_model_the_newest_is_taken_and_named(built):
+    process = caption(built, *built.pictures[:2])
+    assert process.returncode == 0
+    lines = process.stdout.splitlines()
+    assert len(lines) == 2
+    for line, path in zip(lines, built.pictures, strict=False):
+        assert line.startswith(f"{path}: ")
+        assert "log-probability -" in line
+    assert process.stderr.startswith("using runs/scenes/bundle, the newest captioner in runs/")
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_every_way_to_ask_gives_the_same_caption(built):
+    path = built.pictures[0]
+    model = captioner.load(built.bundle)
+    answer = model.caption(path)
+    script = objects(caption(built, path, "--json", "--model", built.bundle))[0]
+    module = objects(run("-m", "captioner", "caption", str(path), "--json", "--model", str(built.bundle), cwd=ROOT))[0]
+    assert script == module
+    assert script["caption"] == answer.text
+    assert script["log_prob"] == pytest.approx(answer.log_prob, abs=1e-5)
+    for picture in (str(path), path.read_bytes(), load_image(path)):
+        assert model.caption(picture) == answer
+
+
+def test_together_pictures_get_the_captions_that_they_get_one_by_one(built):
+    model = captioner.load(built.bundle)
+    single = [model.caption(path, beam=4, n_best=3) for path in built.pictures]
+    for several in (
+        model.caption_batch(built.pictures, beam=4, n_best=3),
+        list(model.iter_captions(iter(built.pictures), batch=3, beam=4, n_best=3)),
+    ):
+        for left, right in zip(several, single, strict=True):
+            assert [each.text for each in left.candidates] == [each.text for each in right.candidates]
+            np.testing.assert_allclose(
+                [each.log_prob for each in left.candidates], [each.log_prob for each in right.candidates], atol=1e-4
+            )
+    assert model.caption_batch([]) == []
+
+
+def test_candidates_are_distinct_and_the_best_comes_first(built):
+    process = caption(built, *built.pictures[:3], "--json", "--n-best", "5", "--model", built.bundle)
+    penalty = captioner.load(built.bundle).bundle.manifest.decode.length_penalty
+    for answer in objects(process):
+        candidates = answer["candidates"]
+        assert len(candidates) == len({each["caption"] for each in candidates}) == 5
+        scores = [each["log_prob"] / (len(each["caption"].split()) + 1) ** penalty for each in candidates]
+        assert scores == sorted(scores, reverse=True)
+        assert {"caption": answer["caption"], "log_prob": answer["log_prob"]} == candidates[0]
+
+
+def test_the_words_of_a_caption_add_up_to_it(built):
+    answer = captioner.load(built.bundle).caption(built.pictures[0])
+    assert " ".join(word.text for word in answer.words) == answer.text
+    assert all(word.log_prob <= 0 for word in answer.words)
+    assert sum(word.log_prob for word in answer.words) >= answer.log_prob - 1e-4  # the end token is counted too
+
+
+def test_true_captions_are_shown_beside_those_of_the_model(built):
+    references = built.pictures[0].with_name("captions.txt")
+    process = caption(built, built.pictures[0], "--references", references, "--n-best", "2")
+    lines = process.stdout.splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["or", *["true"] * 5]
+
+
+# ---- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_one_bad_picture_stops_nothing_and_has_its_reason(built, tmp_path):
+    (tmp_path / "cut.png").write_bytes(built.pictures[1].read_bytes()[:200])
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "empty.jpg").touch()
+    good = built.pictures[0]
+    paths = [good, "gone.jpg", tmp_path / "cut.png", tmp_path, built.pictures[1], tmp_path / "empty.jpg", good]
+    paths += [tmp_path / "text.jpg"]
+    process = caption(built, *paths, "--json", "--model", built.bundle)
+    assert process.returncode == 1
+    answers = objects(process)
+    assert [answer["path"] for answer in answers] == [str(path) for path in paths]
+    codes = [answer.get("error", {}).get("code") for answer in answers]
+    assert codes == [None, "missing", "corrupt", "not_a_file", None, "corrupt", None, "unsupported"]
+    assert answers[0] == answers[6]
+    messages = [answer["error"]["message"] for answer in answers if "error" in answer]
+    assert process.stderr.splitlines() == messages  # and for people
+    assert all(set(answer["error"]) == {"code", "message"} for answer in answers if "error" in answer)
+
+
+def test_captions_go_to_stdout_and_reasons_to_stderr(built):
+    process = caption(built, "gone.jpg", built.pictures[0], "--model", built.bundle)
+    assert process.returncode == 1
+    assert len(process.stdout.splitlines()) == 1
+    assert "gone.jpg: no such file" in process.stderr
+
+
+def test_without_any_captioner_the_way_to_one_is_shown(built, tmp_path):
+    process = caption(built, built.pictures[0], cwd=tmp_path)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert "python build_and_run.py" in process.stderr
+    assert "--model" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "PICTURE"),
+        (["x.png", "--beams", "3"], "--beams"),
+        (["x.png", "--beam", "0"], "--beam is 0"),
+        (["x.png", "--beam", "many"], "--beam"),
+        (["x.png", "--n-best", "1000"], "--beam is 1000"),
+        (["x.png", "--beam", "2", "--n-best", "3"], "--n-best is 3"),
+        (["x.png", "--max-length", "0"], "--max-length is 0"),
+        (["x.png", "--threads", "0"], "--threads is 0"),
+        (["x.png", "--references", "none.txt"], "none.txt"),
+        (["x.png", "--model", "nowhere"], "nowhere is not a bundle"),
+    ],
+)
+def test_wrong_usage_is_status_2_in_one_line_before_any_picture_is_read(built, arguments, message):
+    process = caption(built, *arguments)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert message in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("damage", ["graph", "manifest", "missing"])
+def test_a_broken_captioner_is_status_2(built, tmp_path, damage):
+    broken = tmp_path / "bundle"
+    shutil.copytree(built.bundle, broken)
+    if damage == "graph":
+        content = bytearray((broken / ENCODER).read_bytes())
+        content[len(content) // 2] ^= 1
+        (broken / ENCODER).write_bytes(content)
+    elif damage == "manifest":
+        (broken / MANIFEST).write_text("{}")
+    else:
+        (broken / ENCODER).unlink()
+    process = caption(built, built.pictures[0], "--model", broken)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert str(broken) in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+
+
+# ---- names of files -------------------------------------------------------------------------------------------------
+
+NAMES = (
+    b"a b.png",
+    "dog \N{DOG FACE}é.png".encode(),
+    b"two\nlines.png",
+    b"caf\xe9 \xff.png",
+    b"\x1b[31mred.png",
+    b"-dash.png",
+)
+
+
+@pytest.fixture
+def odd(built, tmp_path):
+    """A folder with pictures of odd names, as bytes."""
+    for name in NAMES:
+        try:
+            (tmp_path / os.fsdecode(name)).write_bytes(built.pictures[0].read_bytes())
+        except OSError:
+            pytest.skip("this file system does not take such names")
+    return tmp_path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_survive_json_whatever_they_are(built, odd, encoding):
+    process = caption(
+        built, "--json", "--model", built.bundle, "--", *map(os.fsdecode, NAMES), cwd=odd, PYTHONIOENCODING=encoding
+    )
+    assert process.returncode == 0, process.stderr
+    answers = objects(process)
+    assert [os.fsencode(answer["path"]) for answer in answers] == list(NAMES)
+    assert len({answer["caption"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_cannot_write_to_the_terminal(built, odd, encoding):
+    missing = [b"gone " + name for name in NAMES]
+    process = caption(
+        built, "--model", built.bundle, "--", *map(os.fsdecode, (*NAMES, *missing)), cwd=odd, PYTHONIOENCODING=encoding
+    )
+    assert process.returncode == 1
+    for text in (process.stdout, process.stderr):
+        assert len(text.splitlines()) == len(NAMES)
+        assert all(line.isprintable() for line in text.splitlines())
+    if encoding == "utf-8":
+        assert "dog \N{DOG FACE}é.png: " in process.stdout
+
+
+# ---- surroundings ---------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_has_seen_enough_is_left_in_peace(built):
+    paths = [str(built.pictures[0])] * 200
+    process = start("run_captioner.py", *paths, "--model", str(built.bundle), cwd=built.cwd)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.parametrize("python", [["-O"], ["-W", "error"], ["-X", "dev", "-W", "error"]])
+def test_it_runs_under_strict_pythons_too(built, python):
+    process = caption(built, built.pictures[0], "--json", "--model", built.bundle, python=python)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    assert objects(process)[0]["caption"] == captioner.load(built.bundle).caption(built.pictures[0]).text
+
+
+def test_it_runs_isolated_from_environment_and_working_folder_and_without_torch(built, tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from captioner.cli.main import main; "
+        "status = main(sys.argv[1:]); "
+        "sys.exit(status or bool({'torch', 'lightning', 'onnx', 'transformers'} & sys.modules.keys()))"
+    )
+    process = run(
+        "-c", code, "caption", str(built.pictures[0]), "--model", str(built.bundle), cwd=tmp_path, python=["-I"]
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+
+
+def test_a_captioner_may_be_moved(built, tmp_path):
+    shutil.copytree(built.bundle, tmp_path / "moved and renamed")
+    assert captioner.load(tmp_path / "moved and renamed").caption(built.pictures[0]) == captioner.load(
+        built.bundle
+    ).caption(built.pictures[0])
