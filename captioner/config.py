@@ -119,8 +119,8 @@ class TrainConfig:
         weight_decay: of AdamW, on matrices only.
         warmup: share of all steps over which the rate rises from zero.
         label_smoothing: share of the target's probability spread evenly over the vocabulary.
-        word_presence: weight of a further loss that asks for the words of the captions from the picture alone; helps an
-            encoder that starts from scratch to see.
+        phrase_presence: weight of a further loss that asks for the words and word pairs of the captions from the
+            picture alone; helps an encoder that starts from scratch to see.
         clip: gradients are scaled down to this norm.
         patience: stop after this many epochs without a better CIDEr on dev.
         seed: of everything random; the same seed gives the same weights on a CPU.
@@ -136,7 +136,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: float = 0.05
     label_smoothing: float = 0.0
-    word_presence: float = 0.0
+    phrase_presence: float = 0.0
     clip: float = 5.0
     patience: int = 4
     seed: int = 1
@@ -152,7 +152,7 @@ class TrainConfig:
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share from 0 up to, not including, 1")
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share below 1")
-        _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")
+        _require(self.phrase_presence >= 0, "phrase_presence", self.phrase_presence, "0 (off) or more")
         _require(self.clip > 0, "clip", self.clip, "more than 0")
         _require(self.patience >= 1, "patience", self.patience, "1 or more")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")

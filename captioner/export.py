@@ -122,7 +122,7 @@ def _export(
     try:
         for example in examples:
             _compare(module, temporary, example, path.name)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

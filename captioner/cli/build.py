@@ -69,7 +69,7 @@ def parse(
     """Arguments and the YAML file that they name → checked options and folders.
 
     Raises:
-        ConfigError: a value is out of range. Unknown keys and wrong types end the process with status 2, as in argparse.
+        ConfigError: a value is out of range. Unknown keys and wrong types end the process with status 2.
         MissingDependencyError: the extra `train` is not installed.
     """
     missing = [name for name in ("jsonargparse", "yaml", "torch", "lightning") if not importlib.util.find_spec(name)]
@@ -98,7 +98,8 @@ def _underscored(argument: str) -> str:
 
 def _config_first(arguments: list[str]) -> list[str]:
     """Arguments with `--config FILE` moved to the front: later ones win, and flags shall win wherever they stand."""
-    first, rest = [], []
+    first: list[str] = []
+    rest: list[str] = []
     remaining = iter(arguments)
     for argument in remaining:
         if argument == "--config":
@@ -113,13 +114,15 @@ def _section(kind: type, values: Namespace) -> Any:
 
 
 def _parser(program: str) -> ArgumentParser:
-    from jsonargparse import ActionConfigFile, ArgumentParser
+    from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
     class DashedParser(ArgumentParser):
         """Shows flags with dashes; both spellings are understood."""
 
-        def format_help(self) -> str:
-            return re.sub(r"--[a-z_]+", lambda flag: flag[0].replace("_", "-"), super().format_help())
+        def format_help(self, *arguments: Any, **options: Any) -> str:
+            return re.sub(
+                r"--[a-z_]+", lambda flag: flag[0].replace("_", "-"), super().format_help(*arguments, **options)
+            )
 
     parser = DashedParser(prog=program, description="Train a captioner on pictures with captions.")
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")

@@ -1,6 +1,6 @@
-"""The verb `caption`: pictures in, captions out. Captions go to stdout, everything else to stderr; torch is never needed.
+"""The verb `caption`: pictures in, captions out. Captions go to stdout, all else to stderr; torch is never needed.
 
-    captioner caption photo.jpg [more …] [--model DIR] [--beam 3] [--n-best 3] [--json]
+captioner caption photo.jpg [more …] [--model DIR] [--beam 3] [--n-best 3] [--json]
 """
 
 from __future__ import annotations

@@ -33,4 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
-    return f"usage: captioner VERB …\n\n{verbs}\n\n`captioner VERB --help` tells more; `captioner --version` the version."
+    return (
+        f"usage: captioner VERB …\n\n{verbs}\n\n`captioner VERB --help` tells more; `captioner --version` the version."
+    )

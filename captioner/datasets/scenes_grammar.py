@@ -35,9 +35,10 @@ WEIGHTS = {
     "vague": 0.0,
     "reordered": 0.0,
 }
-"""How often the kinds of sentence are chosen, where a scene allows them. A whole one is a single phrase for all that there
-is, a part leaves objects out. A vague one leaves out colour or shape, and a reordered one does not name things from left
-to right: both are true, and never chosen, because people mostly say what they see, in the order in which they see it."""
+"""How often the kinds of sentence are chosen, where a scene allows them. A whole one is a single phrase for all that
+there is, a part leaves objects out. A vague one leaves out colour or shape, and a reordered one does not name things
+from left to right: both are true, and never chosen, because people mostly say what they see, in the order in which they
+see it."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def _sentences(scene: Scene) -> Iterator[tuple[str, str]]:
         there = f"there {listing[0].verb} {text}"
         yield from ((kind, text), (kind, there), (kind, f"a picture of {text}"))
         if len(listing) < 3:
-            yield from ((usual or "background", f"{text} {background}"), (usual or "background", f"{there} {background}"))
+            setting = usual or "background"
+            yield from ((setting, f"{text} {background}"), (setting, f"{there} {background}"))
         if len(listing) > 1 and any(len(phrase.objects) == 1 for phrase in listing):
             yield usual or "counting", _enumerate([phrase.counted for phrase in listing])
     for first, second in pairs:

@@ -1,1 +1,1 @@
-"""From pictures and captions to a bundle, one stage a file: prepare, features, train, export, evaluate, bundle, report."""
+"""From pictures and captions to a bundle, one stage a file; `build.py` names them in order."""

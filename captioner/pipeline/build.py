@@ -50,9 +50,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 "train",
                 _facts(config.decoder, config.train),
                 [folder.training / RECORD],
-                partial(
-                    train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads
-                ),
+                partial(train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads),
                 unfinished=[folder.training],
             ),
             Stage("export", dict, [folder.graphs], partial(export, config.encoder, config.decoder, folder)),

@@ -88,7 +88,9 @@ def _truth(predictions: Mapping[str, str], judge: Judge | None) -> tuple[Score, 
     if judge is None:
         return ()
     verdicts = tuple(100.0 * judge(image_id, caption) for image_id, caption in predictions.items())
-    return (Score("True", sum(verdicts) / len(verdicts), verdicts, "captions true of the picture, judged by the data set"),)
+    return (
+        Score("True", sum(verdicts) / len(verdicts), verdicts, "captions true of the picture, judged by the data set"),
+    )
 
 
 def _is_headline(score: Score) -> bool:

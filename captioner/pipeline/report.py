@@ -26,8 +26,7 @@ def make_report(dataset: CaptionDataset, decode: DecodeConfig, workspace: Worksp
     split = scored_splits(dataset)[0]
     search = list(search_names(decode))[-1]
     predictions = {
-        line["image_id"]: line
-        for line in read_lines(workspace.evaluation / f"{split}-{search.replace(' ', '')}.jsonl")
+        line["image_id"]: line for line in read_lines(workspace.evaluation / f"{split}-{search.replace(' ', '')}.jsonl")
     }
     records = [record for record in islice(dataset.records(split), PICTURES * 2) if record.image_id in predictions]
     judge = dataset.judge

@@ -99,7 +99,9 @@ class Workspace:
                     probe.flush()
                 free = shutil.disk_usage(folder).free
             except OSError as error:
-                raise ConfigError(f"cannot write to {folder}: {error.strerror}; choose another with --out or --cache") from None
+                raise ConfigError(
+                    f"cannot write to {folder}: {error.strerror}; choose another with --out or --cache"
+                ) from None
             if free < MIN_FREE_BYTES:
                 raise ConfigError(
                     f"only {free // 1_000_000} MB are free where {folder} is; a build wants at least "
@@ -152,7 +154,7 @@ def write_text(path: Path, lines: Iterable[str]) -> None:
             file.writelines(f"{line}\n" for line in lines)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise CaptionerError(f"cannot write {path}: {error.strerror}", code="output") from None
     finally:

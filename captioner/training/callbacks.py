@@ -1,4 +1,4 @@
-"""What happens around the epochs: keep the best weights and the last state, stop in time, write the log, show progress."""
+"""What happens around the epochs: keep the best weights and the last state, stop in time, log, show progress."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class KeepBest(Checkpoint):
         )
         if trainer.is_global_zero:
             if self.best is self.history[-1]:
-                save_checkpoint(self._folder / BEST, pl_module.model.state_dict())  # type: ignore[union-attr,operator]
+                save_checkpoint(self._folder / BEST, pl_module.model.state_dict())  # type: ignore[union-attr]
             self._write_log()
         trainer.save_checkpoint(self._folder / LAST)
         trainer.should_stop = self._exhausted

@@ -18,7 +18,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from captioner.config import TrainConfig
 from captioner.errors import TrainingError
-from captioner.models.caption_model import CaptionModel
 from captioner.training.callbacks import BEST, LAST, EpochProgress, KeepBest
 from captioner.training.checkpoint import SafetensorsIO, load_checkpoint, newest_readable
 from captioner.training.data import CaptionData

@@ -29,7 +29,9 @@ class PreparedSplit:
             self._offsets = np.load(folder / "offsets.npy", mmap_mode="r", allow_pickle=False)
             self._words = np.load(folder / "words.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DataError(f"the prepared data in {folder} is incomplete; delete the folder and build again") from error
+            raise DataError(
+                f"the prepared data in {folder} is incomplete; delete the folder and build again"
+            ) from error
 
     @staticmethod
     def save(folder: Path, pictures: Iterable[tuple[int, Sequence[Sequence[int]]]]) -> None:

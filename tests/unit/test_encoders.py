@@ -23,7 +23,7 @@ from captioner.errors import ConfigError, WeightsError  # noqa: E402
 from captioner.images import PreprocessSpec  # noqa: E402
 from captioner.models.encoders.base import pool_or_flatten  # noqa: E402
 from captioner.models.encoders.registry import build_encoder  # noqa: E402
-from captioner.models.encoders.small_cnn import SmallCnn  # noqa: E402
+from captioner.models.encoders.small_cnn import SmallCnn, summary  # noqa: E402
 from captioner.models.encoders.transformers_preprocessing import preprocess_spec  # noqa: E402
 
 TINY = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -40,7 +40,7 @@ def test_a_map_is_pooled_to_its_mean_and_flattened_row_by_row():
     assert pool_or_flatten(positions, "grid").tolist() == [[[i, i + 6] for i in range(6)]]
 
 
-@pytest.mark.parametrize(("features", "shape"), [("pooled", (256,)), ("grid", (16, 128))])
+@pytest.mark.parametrize(("features", "shape"), [("pooled", (256,)), ("grid", (64, 128))])
 def test_small_cnn_is_learned_from_scratch(features, shape):
     encoder = build_encoder(EncoderConfig(encoder="small_cnn", features=features))
     spec = encoder.preprocess
@@ -54,8 +54,8 @@ def test_small_cnn_is_learned_from_scratch(features, shape):
 
 
 def test_small_cnn_of_another_size():
-    assert SmallCnn(96, features="grid").feature_shape == (36, 128)
-    with pytest.raises(ConfigError, match="multiple of 16"):
+    assert SmallCnn(96, features="grid").feature_shape == (144, 128)
+    with pytest.raises(ConfigError, match="multiple of 8"):
         SmallCnn(100, features="grid")
 
 
@@ -413,3 +413,14 @@ def test_backbones_export_to_onnx_for_any_batch(folders, tmp_path, name):
         pixels = torch.randn(batch, 3, size, size)
         exported = session.run(None, {"pixels": pixels.numpy()})[0]
         assert np.abs(exported - encoder(pixels).numpy()).max() <= 1e-3
+
+
+def test_the_summary_of_a_map_says_what_how_much_and_where():
+    positions = torch.zeros(1, 2, 3, 5)
+    positions[0, 0, 2, 4] = 50.0  # channel 0: one strong answer, bottom right
+    positions[0, 1] = 1.0  # channel 1: the same everywhere
+    largest, mean, down, right = summary(positions).reshape(4, 2).tolist()
+    assert largest == [50.0, 1.0]
+    assert mean == pytest.approx([50 / 15, 1.0])
+    assert down == pytest.approx([1.0, 0.0], abs=1e-6)
+    assert right == pytest.approx([1.0, 0.0], abs=1e-6)

@@ -59,13 +59,20 @@ class LstmDecoder(Decoder):
             self.word_vectors.weight[self.word_vectors.padding_idx].zero_()
             # A forget gate that starts open lets gradients reach the first words (Jozefowicz et al. 2015, section 2.2).
             hidden = self.lstm.hidden_size
-            self.lstm.bias_ih_l0[hidden : 2 * hidden].fill_(1.0)
-            self.lstm.bias_hh_l0[hidden : 2 * hidden].fill_(0.0)
+            _, _, input_bias, hidden_bias = self._lstm_weights
+            input_bias[hidden : 2 * hidden].fill_(1.0)
+            hidden_bias[hidden : 2 * hidden].fill_(0.0)
+
+    @property
+    def _lstm_weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Input and hidden weights (4·hidden, …), input and hidden biases (4·hidden,); gates in, forget, new, out."""
+        return tuple(self.lstm.all_weights[0])  # type: ignore[return-value]
 
     def _look(self, features: Tensor) -> Tensor:
-        """The picture as the LSTM is shown it: (batch, *feature_shape) → (batch, embed), or (batch, 2·hidden) for init."""
+        """What the LSTM is shown: (batch, *feature_shape) → (batch, embed), or (batch, 2·hidden) for `init`."""
         pooled = features.mean(dim=1) if features.dim() == 3 else features  # (batch, channels)
-        return self.picture_projection(self.dropout(self.feature_norm(pooled)))
+        projected: Tensor = self.picture_projection(self.dropout(self.feature_norm(pooled)))
+        return projected
 
     def _first_state(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """The state before the first word, as `picture` (batch, …) gives it: hidden and cell, (batch, hidden) each."""
@@ -79,9 +86,9 @@ class LstmDecoder(Decoder):
 
     def _cell(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the LSTM on (batch, input), written out so that every exporter understands it."""
-        lstm = self.lstm
-        gates = F.linear(inputs, lstm.weight_ih_l0, lstm.bias_ih_l0)  # (batch, 4·hidden)
-        gates = gates + F.linear(hidden, lstm.weight_hh_l0, lstm.bias_hh_l0)
+        input_weight, hidden_weight, input_bias, hidden_bias = self._lstm_weights
+        gates = F.linear(inputs, input_weight, input_bias)  # (batch, 4·hidden)
+        gates = gates + F.linear(hidden, hidden_weight, hidden_bias)
         write, keep, new, show = gates.chunk(4, dim=-1)  # (batch, hidden) each
         cell = torch.sigmoid(keep) * cell + torch.sigmoid(write) * torch.tanh(new)
         return torch.sigmoid(show) * torch.tanh(cell), cell
@@ -98,7 +105,7 @@ class LstmDecoder(Decoder):
         state = (hidden[owner].unsqueeze(0), cell[owner].unsqueeze(0))  # (1, batch, hidden) each
         unpacked, _ = pad_packed_sequence(self.lstm(packed, state)[0], batch_first=True)  # (batch, time, hidden)
         mask = torch.arange(unpacked.shape[1], device=tokens.device) < lengths.to(tokens.device).unsqueeze(1)
-        outputs = self.dropout(unpacked[mask])  # (predictions, hidden)
+        outputs: Tensor = self.dropout(unpacked[mask])  # (predictions, hidden)
         if self.inject == "merge":
             beside = torch.tanh(picture)[owner].repeat_interleave(lengths.to(tokens.device), dim=0)
             outputs = torch.cat((outputs, beside), dim=-1)  # (predictions, hidden + embed)
@@ -108,7 +115,8 @@ class LstmDecoder(Decoder):
         """See `Decoder.logits`."""
         if self.to_word_space is not None:
             outputs = self.to_word_space(outputs)  # (…, embed)
-        return self.word_layer(outputs)  # (…, vocab)
+        logits: Tensor = self.word_layer(outputs)  # (…, vocab)
+        return logits
 
     def start(self, features: Tensor) -> State:
         """See `Decoder.start`."""

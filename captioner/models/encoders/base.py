@@ -29,6 +29,7 @@ class Encoder(nn.Module):
     """Where the weights come from, for the manifest: file name and checksum, hub id, or `scratch`."""
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (batch, 3, size, size) → features (batch, *feature_shape)."""
         raise NotImplementedError
 
 

@@ -1,7 +1,7 @@
 """A small network for small pictures, learned from scratch together with the decoder; knows nothing of weights on disk.
 
-Four convolutions, each followed by batch normalisation: about 18 million multiply-adds for a picture of 64 × 64, so that
-two slow cores train on hundreds of pictures a second.
+Four convolutions, each followed by batch normalisation: about 18 million multiply-adds for a picture of 64 × 64, so
+that two slow cores train on hundreds of pictures a second.
 """
 
 from __future__ import annotations
@@ -66,11 +66,13 @@ def summary(positions: Tensor) -> Tensor:
     """What there is in a map, how much of it, and where: (batch, channels, height, width) → (batch, 4·channels).
 
     The maximum and the mean of each channel are the same wherever a thing stands, so that a shape learned in one place
-    is known in all; the expected position (the spatial soft-argmax of Levine et al. 2016, arXiv 1504.00702, section 4.2)
-    tells left from right and above from below.
+    is known in all; the expected position (the spatial soft-argmax of Levine et al. 2016, arXiv 1504.00702, section
+    4.2) tells left from right and above from below.
     """
     height, width = positions.shape[2:]
-    weights = torch.softmax(positions.flatten(2), dim=-1).unflatten(2, (height, width))  # (batch, channels, height, width)
+    weights = torch.softmax(positions.flatten(2), dim=-1).unflatten(
+        2, (height, width)
+    )  # (batch, channels, height, width)
     down = torch.linspace(-1, 1, height, device=positions.device)
     right = torch.linspace(-1, 1, width, device=positions.device)
     parts = (
