@@ -119,8 +119,8 @@ class TrainConfig:
         weight_decay: of AdamW, on matrices only.
         warmup: share of all steps over which the rate rises from zero.
         label_smoothing: share of the target's probability spread evenly over the vocabulary.
-        phrase_presence: weight of a further loss that asks for the words and word pairs of the captions from the
-            picture alone; helps an encoder that starts from scratch to see.
+        word_presence: weight of a further loss that asks for the words of the captions from the picture alone; helps an
+            encoder that starts from scratch to see.
         clip: gradients are scaled down to this norm.
         patience: stop after this many epochs without a better CIDEr on dev.
         seed: of everything random; the same seed gives the same weights on a CPU.
@@ -136,7 +136,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: float = 0.05
     label_smoothing: float = 0.0
-    phrase_presence: float = 0.0
+    word_presence: float = 0.0
     clip: float = 5.0
     patience: int = 4
     seed: int = 1
@@ -152,7 +152,7 @@ class TrainConfig:
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share from 0 up to, not including, 1")
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share below 1")
-        _require(self.phrase_presence >= 0, "phrase_presence", self.phrase_presence, "0 (off) or more")
+        _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")
         _require(self.clip > 0, "clip", self.clip, "more than 0")
         _require(self.patience >= 1, "patience", self.patience, "1 or more")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
@@ -168,7 +168,7 @@ class DecodeConfig:
         beam: captions kept side by side while searching; 1 is greedy.
         n_best: candidates returned for each picture, best first; at most `beam`.
         max_length: captions end after this many tokens at the latest, the end token counted.
-        min_length: the end token is not allowed before this many words; less than max_length.
+        min_length: the end token is not allowed before this many words.
         length_penalty: candidates are ranked by log-probability divided by length to this power (Wu et al. 2016,
             arXiv 1609.08144, without the constant); 0 ranks by log-probability alone.
         no_repeat_ngram: no run of this many words occurs twice in a caption; 0 allows repeats.
@@ -185,8 +185,8 @@ class DecodeConfig:
         _require(1 <= self.beam <= 100, "beam", self.beam, "1 to 100")
         _require(1 <= self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
         _require(1 <= self.max_length <= 1000, "max_length", self.max_length, "1 to 1000 tokens")
-        longest = self.max_length - 1
-        _require(0 <= self.min_length <= longest, "min_length", self.min_length, f"0 to max_length - 1, {longest}")
+        longest = self.max_length
+        _require(0 <= self.min_length <= longest, "min_length", self.min_length, f"0 to max_length, {longest}")
         _require(0 <= self.length_penalty <= 10, "length_penalty", self.length_penalty, "0 to 10")
         _require(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "0 (off) or more")
 

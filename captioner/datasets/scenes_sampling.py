@@ -18,7 +18,7 @@ from captioner.datasets.scenes_world import (
 Pair: TypeAlias = tuple[str, str]
 """Colour and shape."""
 
-GROUPS = {(1,): 42, (1, 1): 30, (2,): 9, (3,): 5, (4,): 2, (2, 1): 6, (1, 1, 1): 6}
+GROUPS = {(1,): 45, (1, 1): 32, (2,): 9, (3,): 4, (2, 1): 5, (1, 1, 1): 5}
 """How often a scene has these groups of objects, alike in colour and shape: (2, 1) is two alike and another one."""
 ALIKE = 0.7
 """How often all objects of a group are of one size."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "black")
+SHAPES = ("circle", "square", "triangle", "star")
+COLOURS = ("red", "yellow", "green", "blue", "purple", "black")
 RADII = {"small": 0.135, "large": 0.215}
 """Half the side of the box around an object, by the name of its size: never in between."""
 BACKGROUNDS = ("white", "grey", "pink", "brown")

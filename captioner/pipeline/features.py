@@ -106,8 +106,11 @@ def compute_features(
                 disable=not sys.stderr.isatty(),
             )
             splits[split] = list(_good(bar, split, seen, log))
-    _report_new(log, dataset)
+    fresh = _found_now(log, dataset)
+    if fresh.problems:
+        print(fresh.summary(), file=sys.stderr)  # noqa: T201
     log.check(dataset.listed, data.max_bad_share)
+    fresh.check(sum(read_json(workspace.prepared)["splits"].values()), data.max_bad_share)  # all, or the first few
 
     vocabulary = Vocabulary.load(workspace.vocabulary)
     for split, pictures in splits.items():
@@ -178,12 +181,10 @@ def _good(extracted: Iterable[Extracted], split: str, seen: dict[bytes, str], lo
             yield each
 
 
-def _report_new(log: ProblemLog, dataset: CaptionDataset) -> None:
-    """Say what was found beyond what `prepare` has said."""
+def _found_now(log: ProblemLog, dataset: CaptionDataset) -> ProblemLog:
+    """The problems beyond those that `prepare` has reported."""
     known = set(dataset.problems)
-    fresh = ProblemLog(problem for problem in log.problems if problem not in known)
-    if fresh.problems:
-        print(fresh.summary(), file=sys.stderr)  # noqa: T201
+    return ProblemLog(problem for problem in log.problems if problem not in known)
 
 
 def _write_split(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
+from collections.abc import Iterator
 
 from captioner.config import DataConfig
 from captioner.datasets.base import CaptionDataset
@@ -35,15 +37,23 @@ def prepare(dataset: CaptionDataset, config: DataConfig, workspace: Workspace) -
     if log.problems:
         print(log.summary(), file=sys.stderr)  # noqa: T201
     log.check(dataset.listed, config.max_bad_share)
-    counts = {split: sum(1 for _ in dataset.records(split)) for split in dataset.splits}
+    counts = Counter(dict.fromkeys(dataset.splits, 0))
+    vocabulary = Vocabulary.build(_training_captions(dataset, counts), config.min_count)
     for split in ("train", "dev"):
-        if not counts.get(split):
+        if not counts[split]:
             raise DataError(f"{dataset.name} has no pictures in its {split} split; training needs train and dev")
-    captions = (caption for record in dataset.records("train") for caption in record.captions)
-    vocabulary = Vocabulary.build(captions, config.min_count)
     workspace.vocabulary.parent.mkdir(parents=True, exist_ok=True)
     vocabulary.save(workspace.vocabulary)
     problems = [{"name": each.name, "kind": each.kind, "reason": each.reason} for each in log.problems]
     write_json(workspace.prepared, {"name": dataset.name, "splits": counts, "problems": problems})
     found = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     return f"{found}; {len(vocabulary):,} words"
+
+
+def _training_captions(dataset: CaptionDataset, counts: Counter[str]) -> Iterator[str]:
+    """The captions of `train`, counting the pictures of all splits on the way: one pass over the data."""
+    for split in dataset.splits:
+        for record in dataset.records(split):
+            counts[split] += 1
+            if split == "train":
+                yield from record.captions

@@ -21,25 +21,20 @@ def caption_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, label_smoothin
     return F.cross_entropy(logits, targets[mask], label_smoothing=label_smoothing)
 
 
-class PhrasePresence(nn.Module):
-    """A further task for the encoder: say from the features alone which words and pairs of words the captions have.
+class WordPresence(nn.Module):
+    """A further task for the encoder: say from the features alone which words the captions of a picture have.
 
-    An encoder that starts from scratch learns little through a decoder that has only just learned to write. Asked for
-    the words directly, it learns to see within a few epochs; asked for pairs of neighbours ("red circle"), it learns
-    what belongs together. The words of captions as labels of the picture: Wu, Shen, Liu, Dick and van den Hengel 2016,
-    arXiv 1506.01144, section 3.1. The layer is not part of the captioner.
+    An encoder that starts from scratch learns little through a decoder that has only just learned to write; asked for
+    the words directly, it learns to see within a few epochs. The words of captions as labels of the picture: Wu, Shen,
+    Liu, Dick and van den Hengel 2016, arXiv 1506.01144, section 3.1. The layer is not part of the captioner.
     """
-
-    PAIRS = 1024
-    """Pairs share so many labels by hashing (Weinberger et al. 2009, arXiv 0902.2206), however many there are."""
 
     def __init__(self, feature_shape: tuple[int, ...], vocabulary: int) -> None:
         super().__init__()
-        self._vocabulary = vocabulary
-        self.layer = nn.Linear(feature_shape[-1], vocabulary + self.PAIRS)
+        self.layer = nn.Linear(feature_shape[-1], vocabulary)
 
     def forward(self, features: Tensor, owner: Tensor, tokens: Tensor) -> Tensor:
-        """Binary cross-entropy in nats with the share of a picture's captions that have a phrase, summed over phrases.
+        """Binary cross-entropy in nats with the share of a picture's captions that have a word, summed over all words.
 
         Args:
             features: float (pictures, *feature_shape); a grid is averaged over its regions.
@@ -49,10 +44,9 @@ class PhrasePresence(nn.Module):
         Returns the mean over the pictures.
         """
         pooled = features.mean(dim=1) if features.dim() == 3 else features  # (pictures, channels)
-        logits = self.layer(pooled).float()  # (pictures, phrases)
-        pairs = self._vocabulary + (tokens[:, :-1] * 7919 + tokens[:, 1:]) % self.PAIRS  # (batch, time)
-        present = torch.zeros(len(tokens), logits.shape[1], device=logits.device)  # (batch, phrases)
-        present.scatter_(1, torch.cat((tokens, pairs), dim=1), 1.0)
+        logits = self.layer(pooled).float()  # (pictures, vocab)
+        present = torch.zeros(len(tokens), logits.shape[1], device=logits.device)  # (batch, vocab)
+        present.scatter_(1, tokens, 1.0)
         counts = torch.bincount(owner, minlength=len(features)).unsqueeze(1)  # (pictures, 1)
-        shares = torch.zeros_like(logits).index_add_(0, owner, present) / counts  # (pictures, phrases)
+        shares = torch.zeros_like(logits).index_add_(0, owner, present) / counts  # (pictures, vocab)
         return F.binary_cross_entropy_with_logits(logits, shares, reduction="sum") / len(features)

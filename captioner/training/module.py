@@ -21,7 +21,7 @@ from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import DecoderSizes
 from captioner.models.torch_step import TorchStepModel
 from captioner.training.data import Batch
-from captioner.training.losses import PhrasePresence, caption_loss
+from captioner.training.losses import WordPresence, caption_loss
 from captioner.types import SpecialTokens
 
 DEV_SCORE = "dev_cider"
@@ -44,8 +44,8 @@ class CaptionTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        asks_for_phrases = config.phrase_presence > 0
-        self.phrase_presence = PhrasePresence(sizes.feature_shape, sizes.vocabulary) if asks_for_phrases else None
+        asks_for_words = config.word_presence > 0
+        self.word_presence = WordPresence(sizes.feature_shape, sizes.vocabulary) if asks_for_words else None
         self._config = config
         self._special = special
         self._score_dev = score_dev
@@ -64,8 +64,8 @@ class CaptionTask(lightning.LightningModule):
         logits = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
         loss = caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch.lengths))
-        if self.phrase_presence is not None:
-            loss = loss + self._config.phrase_presence * self.phrase_presence(features, batch.owner, batch.tokens)
+        if self.word_presence is not None:
+            loss = loss + self._config.word_presence * self.word_presence(features, batch.owner, batch.tokens)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "

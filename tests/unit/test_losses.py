@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from captioner.training.losses import PhrasePresence, caption_loss  # noqa: E402
+from captioner.training.losses import WordPresence, caption_loss  # noqa: E402
 
 PAD, BOS, EOS = 0, 1, 2
 TOKENS = torch.tensor([[BOS, 4, EOS, PAD], [BOS, 5, 4, EOS]])
@@ -35,9 +35,9 @@ def test_label_smoothing_spreads_the_target_over_the_vocabulary():
     assert float(caption_loss(logits, TOKENS, LENGTHS, 0.1)) == pytest.approx(float(sum(smooth)) / 5, rel=1e-6)
 
 
-def test_phrase_presence_asks_for_the_share_of_captions_that_have_a_word():
+def test_word_presence_asks_for_the_share_of_captions_that_have_a_word():
     """Two captions of one picture: what all have should be likely, what none has unlikely."""
-    presence = PhrasePresence((3,), 6)
+    presence = WordPresence((3,), 6)
     with torch.no_grad():
         presence.layer.weight.zero_()
         presence.layer.bias.fill_(-30.0)
@@ -48,8 +48,8 @@ def test_phrase_presence_asks_for_the_share_of_captions_that_have_a_word():
     assert value(presence(torch.randn(1, 3), torch.tensor([0, 0]), TOKENS)) == pytest.approx(certain + 30.0, rel=1e-4)
 
 
-def test_phrase_presence_is_lowest_at_the_shares():
-    presence = PhrasePresence((3,), 6)
+def test_word_presence_is_lowest_at_the_shares():
+    presence = WordPresence((3,), 6)
     with torch.no_grad():
         presence.layer.weight.zero_()
         presence.layer.bias.fill_(-30.0)
@@ -62,8 +62,8 @@ def test_phrase_presence_is_lowest_at_the_shares():
     assert min(losses) == losses[1]
 
 
-def test_pictures_do_not_share_their_phrases():
-    presence = PhrasePresence((3,), 6)
+def test_pictures_do_not_share_their_words():
+    presence = WordPresence((3,), 6)
     features = torch.randn(2, 3)
     together = presence(features, torch.tensor([0, 1]), TOKENS)
     apart = [presence(features[i : i + 1], torch.tensor([0]), TOKENS[i : i + 1]) for i in range(2)]

@@ -1,0 +1,118 @@
+"""The benchmarks with tiny sizes: they run, and their results have the shape that is promised. No speed is tested."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def run(
+    script: str, out: Path, *arguments: str, status: int = 0, threads: int = 2
+) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
+    """Run a benchmark and return what it wrote and said."""
+    command = [sys.executable, str(BENCHMARKS / script), *arguments, f"--out={out}", f"--threads={threads}"]
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=280)
+    assert finished.returncode == status, finished.stderr
+    text = (out / script).with_suffix(".json").read_text(encoding="utf-8")
+    for secret in (str(ROOT), str(out), str(Path.home()), socket.gethostname()):
+        assert secret not in text
+    result = json.loads(text)
+    assert set(result) == {"benchmark", "date", "machine", "settings", "figures"}
+    assert set(result["machine"]) == {"cpu", "cores", "system", "python", "libraries", "threads", "load_at_start"}
+    assert result["machine"]["threads"] == threads
+    for title, figure in result["figures"].items():
+        assert set(figure) == {"unit", "minimum", "median", "maximum", "runs"}
+        assert figure["minimum"] <= figure["median"] <= figure["maximum"]
+        assert title in finished.stdout
+    return result, finished
+
+
+def load_measure() -> Any:
+    specification = importlib.util.spec_from_file_location("measure", BENCHMARKS / "measure.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["measure"] = module
+    try:
+        specification.loader.exec_module(module)
+    finally:
+        del sys.modules["measure"]
+    return module
+
+
+def test_a_figure_is_minimum_median_maximum_and_runs() -> None:
+    found = load_measure().figure([3.00004, 1.0, 2.0, 10.0], "s")
+    assert found == {"unit": "s", "minimum": 1.0, "median": 2.5, "maximum": 10.0, "runs": 4}
+
+
+def test_a_process_is_measured_alone() -> None:
+    measure = load_measure()
+    ballast = bytearray(os.urandom(1)) * 300_000_000  # of this process, which must not count for the other one
+    idle = measure.run_process(["-S", "-c", "import time; time.sleep(0.3)"])
+    full = measure.run_process(["-S", "-c", "a = bytearray(b'x') * 100_000_000"])
+    assert idle.wall_seconds >= 0.3 > idle.cpu_seconds
+    assert idle.peak_megabytes < 50
+    assert 100 < full.peak_megabytes < 150
+    assert len(ballast) == 300_000_000
+
+
+def test_a_process_that_fails_ends_the_benchmark() -> None:
+    with pytest.raises(SystemExit, match="status 3"):
+        load_measure().run_process(["-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_speed(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    sizes = ["--size=32", "--count=20", "--steps=31", "--batch-size=2", "--runs=1"]
+    result, _ = run("speed.py", tmp_path / "results", *sizes)
+    figures = result["figures"]
+    assert {figure["unit"] for figure in figures.values()} == {"pictures/s", "ratio", "captions/s", "GFLOP/s"}
+    assert all(figure["minimum"] > 0 for figure in figures.values())
+    ratio = figures["features"]["median"] / figures["features, eager PyTorch"]["median"]
+    assert figures["features, ratio to eager"]["median"] == pytest.approx(ratio, rel=1e-2)
+    for threads in ("2 threads", "1 thread"):
+        assert figures[f"training, {threads}"]["runs"] == 2  # 31 steps: one chunk to warm up, two that count
+        assert figures[f"training, share of sgemm, {threads}"]["maximum"] < 2
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_memory(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    sizes = ["--pictures=32", "--batch-size=8", "--runs=1"]
+    result, _ = run("memory.py", tmp_path, *sizes, "--allowed=50")
+    small, large, growth = (figure["median"] for figure in result["figures"].values())
+    assert growth == pytest.approx(100 * (large / small - 1), abs=0.5)
+    _, finished = run("memory.py", tmp_path, *sizes, "--allowed=-50", status=1)
+    assert "memory grows with the data" in finished.stderr
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_startup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import startup
+
+    bundle = startup.train_tiny(tmp_path, threads=1)
+    result, _ = run("startup.py", tmp_path / "results", f"--model={bundle}", "--runs=2", threads=1)
+    figures = result["figures"]
+    assert all(figure["runs"] == 2 for figure in figures.values())
+    peaks = [figures[f"{name}, peak memory"]["median"] for name in ("help", "imports", "caption")]
+    assert peaks == sorted(peaks)
+    assert result["settings"]["encoder"] == "small_cnn"
