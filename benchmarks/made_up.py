@@ -96,7 +96,7 @@ def write_pictures(folder: Path, count: int) -> list[Path]:
     """JPEG files of 500 × 375 pixels, all different, about as large as photographs of that size are."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
-    noise = random.normal(scale=12, size=(750, 1000, 3)).astype(np.float32)
+    noise = random.normal(scale=40, size=(750, 1000, 3)).astype(np.float32)
     down = np.linspace(0, 1, 375, dtype=np.float32)[:, None, None]
     right = np.linspace(0, 1, 500, dtype=np.float32)[None, :, None]
     paths = [folder / f"{number:05}.jpg" for number in range(count)]

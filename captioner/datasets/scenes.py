@@ -68,7 +68,7 @@ class ScenesDataset:
 
     seed: int = 0
     size: int = 64
-    train: int = 4000
+    train: int = 6000
     dev: int = 300
     test: int = 300
     novel: int = 300

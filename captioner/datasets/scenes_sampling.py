@@ -18,8 +18,8 @@ from captioner.datasets.scenes_world import (
 Pair: TypeAlias = tuple[str, str]
 """Colour and shape."""
 
-GROUPS = {(1,): 45, (1, 1): 32, (2,): 9, (3,): 4, (2, 1): 5, (1, 1, 1): 5}
-"""How often a scene has these groups of objects, alike in colour and shape: (2, 1) is two alike and another one."""
+GROUPS = {(1,): 50, (1, 1): 32, (2,): 12, (3,): 6}
+"""How often a scene has these groups of objects, alike in colour and shape: (2, 1) would be two alike and another one."""
 ALIKE = 0.7
 """How often all objects of a group are of one size."""
 MOST_LARGE = 2
@@ -31,7 +31,7 @@ TRIES = 30
 
 
 def sample_scene(random: Random, pairs: Sequence[Pair], first: Pair | None = None) -> Scene:
-    """A scene with one to four objects whose colours and shapes come from `pairs`.
+    """A scene with one to three objects whose colours and shapes come from `pairs`.
 
     `first`, when given, is the pair of the first group, so that the scene is sure to have it.
     """

@@ -31,7 +31,7 @@ def pairs_of(records):
 def test_default_sizes_and_names():
     dataset = ScenesDataset()
     assert dataset.splits == ("train", "dev", "test", "novel")
-    assert dataset.listed == 4900
+    assert dataset.listed == 6900
     assert dataset.problems == ()
 
 
