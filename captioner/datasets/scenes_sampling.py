@@ -19,7 +19,7 @@ Pair: TypeAlias = tuple[str, str]
 """Colour and shape."""
 
 GROUPS = {(1,): 50, (1, 1): 32, (2,): 12, (3,): 6}
-"""How often a scene has these groups of objects, alike in colour and shape: (2, 1) would be two alike and another one."""
+"""How often a scene has these groups of objects, alike in colour and shape: (2,) is two alike, (1, 1) are different."""
 ALIKE = 0.7
 """How often all objects of a group are of one size."""
 MOST_LARGE = 2
