@@ -87,12 +87,17 @@ def test_together_pictures_get_the_captions_that_they_get_one_by_one(built):
 
 def test_candidates_are_distinct_and_the_best_comes_first(built):
     process = caption(built, *built.pictures[:3], "--json", "--n-best", "5", "--model", built.bundle)
-    penalty = captioner.load(built.bundle).bundle.manifest.decode.length_penalty
+    config = captioner.load(built.bundle).bundle.manifest.decode
     for answer in objects(process):
         candidates = answer["candidates"]
         assert len(candidates) == len({each["caption"] for each in candidates}) == 5
-        scores = [each["log_prob"] / (len(each["caption"].split()) + 1) ** penalty for each in candidates]
-        assert scores == sorted(scores, reverse=True)
+        ranks = []
+        for each in candidates:
+            words = len(each["caption"].split())
+            cut_off = words == config.max_length  # ranked after those that came to their end, whatever its probability
+            length = words if cut_off else words + 1
+            ranks.append((cut_off, -each["log_prob"] / length**config.length_penalty))
+        assert ranks == sorted(ranks)
         assert {"caption": answer["caption"], "log_prob": answer["log_prob"]} == candidates[0]
 
 
