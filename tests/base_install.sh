@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 "$work/venv/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheel" "$root"
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" \
     "$work"/wheel/*.whl pytest pytest-timeout hypothesis
-cp -r "$root/tests" "$root/pyproject.toml" "$work/"
+cp -r "$root/tests" "$root/benchmarks" "$root/pyproject.toml" "$work/"
 cd "$work"
 "$work/venv/bin/python" -c "
 import importlib.util, sys
