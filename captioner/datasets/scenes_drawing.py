@@ -15,7 +15,6 @@ from captioner.datasets.scenes_world import Scene, SceneObject
 
 COLOUR_VALUES = {
     "red": (222, 38, 44),
-    "orange": (250, 140, 22),
     "yellow": (253, 220, 44),
     "green": (42, 160, 66),
     "blue": (38, 92, 214),
@@ -148,28 +147,6 @@ def _star() -> Outline:
     return _around([1.04, 0.46] * 5)
 
 
-def _heart() -> Outline:
-    """The curve 16 sin³t, 13 cos t - 5 cos 2t - 2 cos 3t - cos 4t, scaled and centred."""
-    angles = [2 * pi * step / 48 for step in range(48)]
-    return tuple(
-        (
-            16 * sin(t) ** 3 / 16.5,
-            -(13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t) + 2.5) / 15.5,
-        )
-        for t in angles
-    )
-
-
-def _cross() -> Outline:
-    arm, end = 0.33, 0.96
-    quarter = ((arm, -end), (arm, -arm), (end, -arm))
-    corners = list(quarter)
-    for _ in range(3):
-        quarter = tuple((-y, x) for x, y in quarter)  # type: ignore[assignment]
-        corners += quarter
-    return tuple(corners)
-
-
 def _around(radii: list[float]) -> Outline:
     """Corners at these distances from the centre, evenly around it, the first at the top."""
     return tuple(
@@ -183,6 +160,4 @@ OUTLINES: dict[str, Callable[[], Outline]] = {
     "square": _square,
     "triangle": _triangle,
     "star": _star,
-    "heart": _heart,
-    "cross": _cross,
 }

@@ -2,7 +2,7 @@
 
     sentence    = [frame] listing | [frame] listing "on a … background" | counting | relation | comparison
     frame       = "there is" | "there are" | "a picture of"
-    listing     = "a red circle" | "two small stars" | "three shapes" | "a red circle, a blue star and two green hearts"
+    listing     = "a red circle" | "two small stars" | "three shapes" | "a red circle, a blue star and two green squares"
     counting    = "one red circle and two blue stars"
     relation    = "a red circle [is] to the left of | to the right of | above | below two blue stars"
     comparison  = "a red circle is bigger | smaller than a blue star"
@@ -61,7 +61,7 @@ class Phrase:
 
     @cached_property
     def text(self) -> str:
-        """With an article when it is one: "a small red circle", "an orange star", "two shapes"."""
+        """With an article when it is one: "a small red circle", "two shapes"."""
         if len(self.objects) > 1:
             return self.counted
         return ("an " if self._noun[0] in "aeiou" else "a ") + self._noun
