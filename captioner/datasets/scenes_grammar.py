@@ -2,7 +2,7 @@
 
     sentence    = [frame] listing | [frame] listing "on a … background" | counting | relation | comparison
     frame       = "there is" | "there are" | "a picture of"
-    listing     = "a red circle" | "two small stars" | "three shapes" | "a red circle, a blue star and two green squares"
+    listing     = "a red circle" | "two small stars" | "three shapes" | "a red circle, a blue star and two green stars"
     counting    = "one red circle and two blue stars"
     relation    = "a red circle [is] to the left of | to the right of | above | below two blue stars"
     comparison  = "a red circle is bigger | smaller than a blue star"
