@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -133,6 +132,8 @@ class Bundle:
 def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files: Mapping[str, Path]) -> None:
     """Write a bundle in place of whatever bundle is at `folder`; all or nothing.
 
+    Only one process at a time may save to a folder.
+
     Args:
         folder: the bundle's folder. Its parent is created.
         manifest: its facts.
@@ -150,10 +151,10 @@ def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files:
     unknown = sorted(files.keys() - {*REQUIRED, *OPTIONAL} | files.keys() & {VOCABULARY})
     if unknown:
         raise BundleError(f"a bundle has no place for {', '.join(unknown)}")
-    staging = None
+    staging = folder.with_name(f".{folder.name}.new")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        shutil.rmtree(staging, ignore_errors=True)  # what a save left that was killed
+        staging.mkdir(parents=True)
         vocabulary.save(staging / VOCABULARY)
         for name, source in files.items():
             shutil.copyfile(source, staging / name)
@@ -163,13 +164,11 @@ def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files:
         (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
         for path in staging.iterdir():
             _sync(path)
-        staging.chmod(0o755)
         _replace_folder(staging, folder)
     except OSError as error:
         raise BundleError(f"cannot save the bundle to {folder}: {error.strerror}") from None
     finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def load_bundle(folder: Path) -> Bundle:

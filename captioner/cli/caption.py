@@ -27,6 +27,17 @@ RUNS = Path("runs")
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption") -> int:
     """Caption the pictures; returns 0 when all were captioned, 1 when some failed, 2 for wrong usage."""
     arguments = _parser(program).parse_args(argv)
+    try:
+        return _caption_all(arguments, program)
+    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"{program}: stopped", file=sys.stderr)
+        return 130
+
+
+def _caption_all(arguments: argparse.Namespace, program: str) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that are not UTF-8 shall not stop anything
             stream.reconfigure(errors="backslashreplace")
@@ -42,14 +53,10 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption
     except CaptionerError as error:
         print(f"{program}: {error.message}", file=sys.stderr)
         return 2
-    try:
-        failed = 0
-        for path in arguments.pictures:
-            failed += not _caption_one(model, path, options, references, as_json=arguments.json)
-        return 1 if failed else 0
-    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    failed = 0
+    for path in arguments.pictures:
+        failed += not _caption_one(model, path, options, references, as_json=arguments.json)
+    return 1 if failed else 0
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

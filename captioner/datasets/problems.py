@@ -105,5 +105,5 @@ class ProblemLog:
         example = next(problem for problem in self.problems if problem.kind in PICTURE_KINDS)
         raise DataError(
             f"{len(bad):,} of {total:,} pictures are bad, more than the {max_bad_share:.0%} allowed ({counts}; "
-            f"for example {example.name}: {example.reason}); mend the data, or allow more with --max_bad_share"
+            f"for example {example.name}: {example.reason}); mend the data, or allow more with --max-bad-share"
         )

@@ -68,7 +68,7 @@ class Vocabulary:
         kept = [word for word, count in counts.items() if count >= min_count]
         if not kept:
             raise VocabularyError(
-                f"no word occurs {min_count} times in the training captions; lower --min_count or add captions"
+                f"no word occurs {min_count} times in the training captions; lower --min-count or add captions"
             )
         return cls(tuple(sorted(kept, key=lambda word: (-counts[word], word))))
 

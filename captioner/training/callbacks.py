@@ -127,6 +127,11 @@ class EpochProgress(ProgressBar):
         if self._bar is not None:
             self._bar.set_postfix_str("captioning dev")
 
+    def on_exception(self, *_: Any) -> None:
+        """Leave the line to the message that follows."""
+        if self._bar is not None:
+            self._bar.close()
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """The epoch in one line."""
         self._bar.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
 
     Raises:
         TrainingError: the loss is not a number, the folder cannot be written, or its checkpoints are of another model.
+        KeyboardInterrupt: Ctrl-C; the same call goes on from the last finished epoch.
     """
     torch.set_num_threads(threads)
     keep = KeepBest(folder, config.patience)
@@ -75,10 +77,15 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
         )
         # Deterministic mode also fills memory before it is written to, which changes nothing and costs 7 % of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        trainer.fit(task, datamodule=data, ckpt_path=resume_from)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(task, datamodule=data, ckpt_path=resume_from)
+        except SystemExit:  # Lightning's answer to Ctrl-C; how the process ends is for the caller to say
+            signal.signal(signal.SIGINT, on_interrupt)
+            raise KeyboardInterrupt from None
     best = keep.best
-    if trainer.interrupted or best is None:
-        raise TrainingError("training was interrupted; the same command goes on from the last finished epoch")
+    if best is None:
+        raise TrainingError(f"no epoch was finished; delete {folder} to train from the start")
     task.model.load_state_dict(load_checkpoint(folder / BEST))
     task.model.to("cpu").eval()
     return TrainingRecord(

@@ -69,7 +69,7 @@ class CaptionTask(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "
-                "lower --learning_rate or --clip and start again: the last good epoch is kept"
+                "lower --learning-rate or --clip and start again: the last good epoch is kept"
             )
         return loss
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import itertools
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL, run
+from conftest import ROOT, SMALL, run, start
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -235,6 +237,25 @@ def test_other_training_options_train_afresh_and_leave_the_features(built, capsy
     assert stages_done(errors) == {stage: stage in ("features", "report") for stage in STAGES}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such signal")
+def test_ctrl_c_in_training_stops_it_in_one_line_and_the_same_command_goes_on(built, tmp_path):
+    shutil.copytree(built.cwd / "runs" / "cache", tmp_path / "runs" / "cache")
+    command = ("build_and_run.py", *SMALL, "--epochs", "3000", "--patience", "3000")
+    for _ in range(2):
+        process = start(*command, cwd=tmp_path)
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if sum("  epoch " in each for each in lines) == 2:  # the state after the first of them is saved
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert errors.splitlines()[-1] == "build_and_run.py: stopped; the same command goes on from here"
+        assert "Traceback" not in errors
+    assert "  going on from runs/scenes/training/last.safetensors\n" in lines
+
+
 # ---- pictures of one's own, some of them bad ------------------------------------------------------------------------
 
 COLOURS = ("red", "green", "blue", "orange")
@@ -281,7 +302,7 @@ def test_too_many_corrupt_pictures_stop_the_build_with_their_number(capsys):
     status, output, errors = build(capsys, *OWN)
     assert (status, output) == (1, "")
     assert "3 of 40 pictures are bad, more than the 5% allowed" in errors
-    assert "--max_bad_share" in errors
+    assert "--max-bad-share" in errors
     assert "train …" not in errors
     rows = next(Path("runs/cache/features").rglob("rows.bin"))
     assert rows.stat().st_size == 37 * 64 * 64 * 3  # what was done stays done

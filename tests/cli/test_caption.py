@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 
 import numpy as np
@@ -252,6 +253,16 @@ def test_a_reader_that_has_seen_enough_is_left_in_peace(built):
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such signal")
+def test_ctrl_c_stops_it_in_one_line(built):
+    paths = [str(built.pictures[0])] * 2000
+    process = start("run_captioner.py", *paths, "--model", str(built.bundle), cwd=built.cwd)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "run_captioner.py: stopped\n")
 
 
 @pytest.mark.parametrize("python", [["-O"], ["-W", "error"], ["-X", "dev", "-W", "error"]])

@@ -42,7 +42,7 @@ def test_check_allows_the_share_and_no_more(bad, accepted):
     assert message.startswith(f"{bad} of 100 pictures are bad, more than the 5% allowed")
     assert f"{bad} × listed picture without a file" in message
     assert "0.jpg" in message
-    assert "--max_bad_share" in message
+    assert "--max-bad-share" in message
     assert "\n" not in message
 
 

@@ -98,7 +98,7 @@ def test_what_was_built_from_captions_gives_their_words_back(captions: list[str]
     [
         ([], 1, "no words in the training captions; check"),
         (["...", ""], 1, "no words in the training captions; check"),
-        (["a dog", "a cat"], 3, "no word occurs 3 times .*lower --min_count"),
+        (["a dog", "a cat"], 3, "no word occurs 3 times .*lower --min-count"),
     ],
 )
 def test_an_empty_vocabulary_is_refused_with_advice(captions: list[str], min_count: int, message: str) -> None:

@@ -1,0 +1,136 @@
+"""Every command and every piece of Python in the documentation runs as it stands there."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+from PIL import Image, ImageDraw
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+import transformers  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+import captioner  # noqa: E402
+from captioner.bundle import load_bundle  # noqa: E402
+from captioner.cli.build import main  # noqa: E402
+
+PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
+TEXTS = {page.name: page.read_text(encoding="utf-8").replace("\\\n", "") for page in PAGES}
+
+
+def commands(script: str) -> list[str]:
+    """The lines of all pages that call a script, each once; comments are the shell's own."""
+    lines = [line for text in TEXTS.values() for line in re.findall(rf"^python {script}.*$", text, re.MULTILINE)]
+    return list(dict.fromkeys(re.sub(r"\s+", " ", line) for line in lines))
+
+
+def pieces_of_python() -> list[tuple[str, str]]:
+    return [
+        (name, code) for name, text in TEXTS.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ]
+
+
+def test_there_is_something_to_run():
+    assert len(commands("run_captioner")) >= 3
+    assert len(commands("build_and_run")) >= 4
+    assert {name for name, _ in pieces_of_python()} >= {"README.md", "bundle.md"}
+
+
+@pytest.fixture
+def users_folder(built, tmp_path):
+    """The folder of somebody who has run the demo and has two pictures."""
+    (tmp_path / "runs").symlink_to(built.cwd / "runs", target_is_directory=True)
+    with Image.open(built.pictures[0]) as picture:
+        picture.convert("RGB").save(tmp_path / "photo.jpg", quality=95)
+    shutil.copy(built.pictures[1], tmp_path / "another.png")
+    return tmp_path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the commands are written for a POSIX shell")
+@pytest.mark.parametrize("command", commands("run_captioner"))
+def test_commands_that_caption(users_folder, command):
+    words = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/" + command.removeprefix("python ")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.run(
+        ["sh", "-c", words], cwd=users_folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 0, process.stderr
+    written = users_folder / "captions.jsonl"
+    assert process.stdout or written.read_text().startswith('{"path": "photo.jpg"')
+
+
+@pytest.mark.parametrize(("page", "code"), pieces_of_python())
+def test_python_in_the_pages(users_folder, page, code):
+    process = run("-c", code, cwd=users_folder)
+    assert process.returncode == 0, process.stderr
+    model = captioner.load(users_folder / "runs" / "scenes" / "bundle")
+    alone = {"beam": 1, "no_repeat_ngram": 0, "max_length": 20}
+    options = alone if "InferenceSession" in code else {"beam": 5} if "beam=5" in code else {}
+    expected = model.caption(users_folder / "photo.jpg", **options)
+    assert process.stdout.splitlines()[0] in (expected.text, f"{expected.text} {expected.log_prob}")
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+
+def write_flickr8k(folder: Path) -> None:
+    (folder / "images").mkdir(parents=True)
+    captions = []
+    for number in range(8):
+        picture = Image.new("RGB", (96, 80), "white")
+        ImageDraw.Draw(picture).rectangle((number * 4, 10, number * 4 + 40, 60), fill=("red", "blue")[number % 2])
+        picture.save(folder / "images" / f"{number}.jpg")
+        captions += [f"{number}.jpg#{k}\tA {('red', 'blue')[number % 2]} box .\n" for k in range(5)]
+    (folder / "Flickr8k.token.txt").write_text("".join(captions))
+    for split, numbers in (("train", range(6)), ("dev", (6, 7))):
+        (folder / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{number}.jpg\n" for number in numbers))
+
+
+def random_vgg16() -> dict[str, torch.Tensor]:
+    """Weights in the layout of torchvision; the numbers count poolings as layers too."""
+    tensors, index, channels = {}, 0, 3
+    for width, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(convolutions):
+            tensors[f"features.{index}.weight"] = torch.randn(width, channels, 3, 3) * (2 / (9 * channels)) ** 0.5
+            tensors[f"features.{index}.bias"] = torch.zeros(width)
+            index, channels = index + 2, width
+        index += 1
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def with_data(tmp_path_factory) -> Path:
+    """A folder with data and weights under the names that the pages use for them; the weights are random."""
+    folder = tmp_path_factory.mktemp("own data")
+    for name in ("FOLDER", "FLICKR8K"):
+        write_flickr8k(folder / name)
+    (folder / "configs").symlink_to(ROOT / "configs", target_is_directory=True)
+    save_file(random_vgg16(), folder / "vgg16.safetensors")
+    tiny = transformers.MobileNetV2Config(image_size=32, depth_multiplier=0.25, finegrained_output=False)
+    transformers.MobileNetV2Model(tiny).save_pretrained(folder / "MOBILENET")
+    return folder
+
+
+@pytest.mark.parametrize("command", commands("build_and_run"))
+def test_commands_that_train(with_data, monkeypatch, capsys, command):
+    """With a network of toy size for one epoch, and weights from a file where they would be fetched."""
+    monkeypatch.chdir(with_data)
+    arguments = shlex.split(command, comments=True)[2:]
+    if "--help" in arguments:
+        with pytest.raises(SystemExit, match="0"):
+            main(arguments)
+        return
+    offline = ["--encoder=MOBILENET"] if "mobilenet" in command else ["--encoder-weights=vgg16.safetensors"]
+    toy = ["--hidden=16", "--embed=16", "--epochs=1", "--min-count=1", "--threads=1"]
+    assert main([*arguments, *offline, *toy]) == 0
+    found = load_bundle(Path(capsys.readouterr().out.strip()))
+    assert found.manifest.encoder["name"] == ("vgg16" if "mobilenet" not in command else "MOBILENET")
+    assert captioner.load(found.folder).caption(next(Path("FOLDER/images").iterdir())).log_prob < 0
