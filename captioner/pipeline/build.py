@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from captioner.bundle import MANIFEST
 from captioner.config import BuildConfig
 from captioner.datasets.registry import open_dataset
 from captioner.pipeline.bundle import make_bundle
 from captioner.pipeline.evaluate import SCORES, evaluate_splits
-from captioner.pipeline.export import export
+from captioner.pipeline.export import GRAPHS_AND_WEIGHTS, export
 from captioner.pipeline.features import compute_features, stored_rows
 from captioner.pipeline.prepare import digest, prepare
 from captioner.pipeline.report import make_report
@@ -53,14 +54,19 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 partial(train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads),
                 unfinished=[folder.training],
             ),
-            Stage("export", dict, [folder.graphs], partial(export, config.encoder, config.decoder, folder)),
+            Stage(
+                "export",
+                dict,
+                [folder.graphs / name for name in GRAPHS_AND_WEIGHTS],
+                partial(export, config.encoder, config.decoder, folder),
+            ),
             Stage(
                 "evaluate",
                 _facts(config.decode),
                 [folder.evaluation / SCORES],
                 partial(evaluate_splits, dataset, config.decode, folder, threads=threads),
             ),
-            Stage("bundle", dict, [folder.bundle], partial(make_bundle, config, folder)),
+            Stage("bundle", dict, [folder.bundle / MANIFEST], partial(make_bundle, config, folder)),
             Stage(
                 "report",
                 dict,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, WEIGHTS, Manifest, load_bundle, save_bundle
+from captioner.bundle import Manifest, load_bundle, save_bundle
 from captioner.config import BuildConfig
 from captioner.pipeline.evaluate import SCORES
+from captioner.pipeline.export import GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
 from captioner.pipeline.workspace import Workspace, read_json
@@ -41,7 +42,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
             "training data": "Apache-2.0" if config.data.data == "scenes" else UNKNOWN_LICENCE,
         },
     )
-    files = {name: workspace.graphs / name for name in (ENCODER, DECODER_START, DECODER_STEP, WEIGHTS)}
+    files = {name: workspace.graphs / name for name in GRAPHS_AND_WEIGHTS}
     save_bundle(workspace.bundle, manifest, vocabulary, files)
     load_bundle(workspace.bundle)
     size = sum(path.stat().st_size for path in workspace.bundle.iterdir())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 
-from captioner.bundle import ENCODER, WEIGHTS
+from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, WEIGHTS
 from captioner.config import DecoderConfig, EncoderConfig
 from captioner.pipeline.features import Features
 from captioner.pipeline.workspace import Workspace
 from captioner.text.vocabulary import Vocabulary
+
+GRAPHS_AND_WEIGHTS = (ENCODER, DECODER_START, DECODER_STEP, WEIGHTS)
+"""What the stage leaves, by file name."""
 
 
 def export(encoder: EncoderConfig, decoder: DecoderConfig, workspace: Workspace) -> str:

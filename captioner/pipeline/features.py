@@ -20,6 +20,7 @@ from tqdm import tqdm
 from captioner.config import DataConfig, EncoderConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
+from captioner.errors import DataError
 from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
 from captioner.images import PreprocessSpec
 from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
@@ -94,8 +95,7 @@ def compute_features(
         encoder, spec, graph, shape = _open_encoder(config, workspace)
         store, represent = _open_store(spec, graph, shape, workspace)
         already = len(store)
-        # Held-back splits first: a picture that is in two of them is taken out of training, never the other way round.
-        for split in sorted(dataset.splits, key=lambda name: name == "train"):
+        for split in sorted(dataset.splits, key=_precedence):
             records = dataset.records(split)
             bar = tqdm(
                 extract(records, store, represent, spec, threads=threads),
@@ -111,6 +111,10 @@ def compute_features(
         print(fresh.summary(), file=sys.stderr)  # noqa: T201
     log.check(dataset.listed, data.max_bad_share)
     fresh.check(sum(read_json(workspace.prepared)["splits"].values()), data.max_bad_share)  # all, or the first few
+
+    for split in ("train", "dev"):
+        if not splits[split]:
+            raise DataError(f"{dataset.name} has no readable pictures in its {split} split; training needs some")
 
     vocabulary = Vocabulary.load(workspace.vocabulary)
     for split, pictures in splits.items():
@@ -179,6 +183,11 @@ def _good(extracted: Iterable[Extracted], split: str, seen: dict[bytes, str], lo
             log.add(Problem(image_id, ProblemKind.IN_TWO_SPLITS, reason))
         else:
             yield each
+
+
+def _precedence(split: str) -> int:
+    """Splits in the order in which they keep a picture that is in two of them, so that nothing leaks into training."""
+    return {"train": 2, "dev": 1}.get(split, 0)
 
 
 def _found_now(log: ProblemLog, dataset: CaptionDataset) -> ProblemLog:

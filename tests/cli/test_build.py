@@ -306,3 +306,28 @@ def test_too_many_corrupt_pictures_stop_the_build_with_their_number(capsys):
     assert "train …" not in errors
     rows = next(Path("runs/cache/features").rglob("rows.bin"))
     assert rows.stat().st_size == 37 * 64 * 64 * 3  # what was done stays done
+
+
+def test_the_same_picture_under_two_names_is_taken_out_of_training(capsys):
+    write_flickr8k(Path("own"), corrupt=0)
+    shutil.copy("own/images/31_orange.jpg", "own/images/00_red.jpg")  # dev and train
+    shutil.copy("own/images/36_red.jpg", "own/images/32_red.jpg")  # test and dev
+    status, _, errors = build(capsys, *OWN, "--max-bad-share", "0.1")
+    assert status == 0, errors
+    assert "2 × picture in more than one split: 32_red.jpg, 00_red.jpg" in errors
+    counted = {
+        split: len(Path(f"out/prepared/{split}/pictures.jsonl").read_text().splitlines())
+        for split in ("train", "dev", "test")
+    }
+    assert counted == {"train": 29, "dev": 4, "test": 5}
+
+
+def test_a_dev_part_without_a_readable_picture_stops_the_build(capsys):
+    write_flickr8k(Path("own"), corrupt=0)
+    for path in Path("own/images").glob("3[0-4]_*.jpg"):
+        path.write_bytes(path.read_bytes()[:300])
+    status, _, errors = build(capsys, *OWN, "--max-bad-share", "0.5")
+    assert status == 1
+    assert errors.splitlines()[-1] == (
+        "captioner build: Flickr8k has no readable pictures in its dev split; training needs some"
+    )
