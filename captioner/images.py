@@ -42,6 +42,7 @@ Picture: TypeAlias = str | os.PathLike[str] | bytes | ImageSource | np.ndarray |
 _ORIENTATION, _PHOTOMETRIC, _TILE_WIDTH, _TILE_HEIGHT = 274, 262, 322, 323  # tags of EXIF and TIFF
 _MAX_SIDE = 1_000_000  # Pillow keeps a pointer for every row, whatever its width
 _BAND_PIXELS = 2**18  # pictures are converted this many pixels at a time, to need little memory beside their own
+_AMPLE = 3  # this many times the size that is wanted is enough for resampling to come out the same to the eye
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,9 @@ def decode_image(data: bytes, *, at_least: int = 0, max_pixels: int = MAX_PIXELS
 
     Args:
         data: the content of a file.
-        at_least: decoding may stop at a reduced size whose sides both have this many pixels (JPEG only: 1/2, 1/4 or
-            1/8 of the full size, which is far quicker); 0 decodes the full size.
+        at_least: decoding may stop at a reduced size whose sides both have this many pixels, which is quicker and
+            needs less memory: JPEG stops at 1/2, 1/4 or 1/8 of the full size, and whatever is then still larger by
+            `_AMPLE` or more is averaged over blocks; 0 decodes the full size.
         max_pixels: pictures with more, or with a side above 1,000,000, are refused; beyond 178,956,970 Pillow's own
             limit stands.
 
@@ -158,7 +160,7 @@ def decode_image(data: bytes, *, at_least: int = 0, max_pixels: int = MAX_PIXELS
         image.load()
         if image.format == "PNG":
             _rescale_png_key(image, bits=data[24])  # the depth is the 25th byte of every PNG
-        return _rgb_array(image)
+        return _rgb_array(image, at_least)
 
 
 def check_array(array: np.ndarray | Image.Image) -> np.ndarray:
@@ -297,24 +299,27 @@ _AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 """For each EXIF orientation: the view of the upright picture whose rows and columns are those of the file."""
 
 
-def _rgb_array(image: Image.Image) -> np.ndarray:
-    """The loaded picture as upright uint8 RGB (height, width, 3); leaves `image` as it is."""
+def _rgb_array(image: Image.Image, at_least: int = 0) -> np.ndarray:
+    """The loaded picture as upright uint8 RGB (height, width, 3); leaves `image` as it is. See `decode_image`."""
     if image.mode == "LAB":
         raise ImageError("stores its colours as LAB; convert it to RGB first", code="unsupported")
     orientation = _orientation(image)
-    width, height = image.size
+    block = max(1, min(image.size) // (_AMPLE * at_least)) if at_least > 0 else 1
+    width, height = (math.ceil(side / block) for side in image.size)
     upright = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
     stored = _AS_STORED[orientation](upright) if orientation in _AS_STORED else upright
     is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
     black, white = _gray_range(image) if is_deep else (0.0, 255.0)
-    for top, band in _bands(image):
-        rows = stored[top : top + band.height]
+    for top, band in _bands(image, block):
         if is_deep:
-            rows[:] = _gray_to_8_bits(band, black, white)[:, :, np.newaxis]
+            pixels = np.repeat(_gray_to_8_bits(band, black, white)[:, :, np.newaxis], 3, axis=2)
         elif image.has_transparency_data:
-            rows[:] = _on_white(np.asarray(band.convert("RGBA")))
+            pixels = _on_white(np.asarray(band.convert("RGBA")))
         else:
-            rows[:] = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
+            pixels = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
+        if block > 1:
+            pixels = np.asarray(Image.fromarray(pixels).reduce(block))
+        stored[top // block : top // block + len(pixels)] = pixels
     return upright
 
 
@@ -327,9 +332,9 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
-def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Yields the picture from top to bottom in full-width pieces: (first row, piece)."""
-    rows = max(1, _BAND_PIXELS // image.width)
+def _bands(image: Image.Image, block: int = 1) -> Iterator[tuple[int, Image.Image]]:
+    """Yields the picture from top to bottom in full-width pieces that begin at whole blocks: (first row, piece)."""
+    rows = max(1, _BAND_PIXELS // image.width // block) * block
     if rows >= image.height:
         yield 0, image  # without the copy that `crop` makes
         return
