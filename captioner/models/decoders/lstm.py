@@ -49,12 +49,13 @@ class LstmDecoder(Decoder):
         self.word_layer = nn.Linear(config.embed if config.tie_weights else width, sizes.vocabulary)
         if config.tie_weights:
             self.word_layer.weight = self.word_vectors.weight
+        # Words enter the LSTM with a variance of 1, but as rows of the word layer they must be small (Vaswani et al.
+        # 2017, arXiv 1706.03762, section 3.4).
+        self.word_scale = config.embed**0.5 if config.tie_weights else 1.0
         self._initialise()
 
     def _initialise(self) -> None:
-        # Tied vectors also make the logits, which must begin small; vectors of their own learn faster when large.
-        tied = self.to_word_space is not None
-        nn.init.normal_(self.word_vectors.weight, std=self.word_vectors.embedding_dim**-0.5 if tied else 1.0)
+        nn.init.normal_(self.word_vectors.weight, std=1 / self.word_scale)
         with torch.no_grad():
             self.word_vectors.weight[self.word_vectors.padding_idx].zero_()
             # A forget gate that starts open lets gradients reach the first words (Jozefowicz et al. 2015, section 2.2).
@@ -93,10 +94,15 @@ class LstmDecoder(Decoder):
         cell = torch.sigmoid(keep) * cell + torch.sigmoid(write) * torch.tanh(new)
         return torch.sigmoid(show) * torch.tanh(cell), cell
 
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Word vectors (…, embed) of tokens (…), with dropout."""
+        words: Tensor = self.dropout(self.word_vectors(tokens) * self.word_scale)
+        return words
+
     def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
         """See `Decoder.forward`."""
         picture = self._look(features)  # (pictures, embed)
-        words = self.dropout(self.word_vectors(tokens))  # (batch, time, embed)
+        words = self._read(tokens)  # (batch, time, embed)
         hidden, cell = self._first_state(picture)  # (pictures, hidden) each
         if self.inject == "par":
             beside = torch.tanh(picture)[owner].unsqueeze(1).expand(-1, tokens.shape[1], -1)  # (batch, time, embed)
@@ -127,7 +133,7 @@ class LstmDecoder(Decoder):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Decoder.step`."""
         hidden, cell, *picture = state
-        inputs = self.dropout(self.word_vectors(tokens))  # (batch, embed)
+        inputs = self._read(tokens)  # (batch, embed)
         if self.inject == "par":
             inputs = torch.cat((inputs, picture[0]), dim=-1)  # (batch, 2·embed)
         hidden, cell = self._cell(inputs, hidden, cell)  # (batch, hidden) each
