@@ -127,7 +127,7 @@ class TrainConfig:
         threads: processor threads; 0 takes all cores that this process may use.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
         accelerator: as in Lightning: `auto`, `cpu`, `gpu`, `mps` …
-        devices: as in Lightning: how many, or `auto`.
+        devices: how many GPUs or processes, or `auto` for all GPUs; each takes its share of every epoch's batches.
     """
 
     epochs: int = 12
@@ -143,7 +143,7 @@ class TrainConfig:
     threads: int = 0
     precision: str = "32-true"
     accelerator: str = "auto"
-    devices: str = "auto"
+    devices: str = "1"
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")

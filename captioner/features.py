@@ -59,7 +59,7 @@ class FeatureStore:
         self._row_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_once(self.folder / "identity.json", text)
+            _keep_identity(self.folder / "identity.json", text)
             self._repair()
         except OSError as error:
             raise FeatureError(f"cannot write features to {self.folder}: {error.strerror}") from None
@@ -133,6 +133,12 @@ class RowReader:
     count: int
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all the rows are there."""
+        row_bytes = int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+        return self.path.is_file() and self.path.stat().st_size >= self.count * row_bytes
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Rows by number, int (n,) → (n, *shape), a copy in the store's dtype.
@@ -235,8 +241,10 @@ def _append_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _write_once(path: Path, text: str) -> None:
+def _keep_identity(path: Path, text: str) -> None:
     if path.exists():
+        if path.read_text(encoding="utf-8") != text:
+            raise FeatureError(f"the features in {path.parent} are of something else; delete this folder")
         return
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")

@@ -35,6 +35,8 @@ MAX_PIXELS = 50_000_000
 """Pictures whose header announces more are refused before anything is decoded."""
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 """What is read, told apart by content."""
+DECODING = 2
+"""Grows whenever the same bytes begin to give other pixels, so that nothing made of the old ones is taken for new."""
 
 Picture: TypeAlias = str | os.PathLike[str] | bytes | ImageSource | np.ndarray | Image.Image
 """All that `load_image` takes: a path, the bytes of a file, a source, a uint8 array, or a Pillow image."""

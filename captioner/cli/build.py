@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner build",
     except CaptionerError as error:
         print(f"{program}: {error.message}", file=sys.stderr)
         return 2 if error.code in ("config", "missing_dependency") else 1
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"{program}: {named}{error.strerror or error}; the same command goes on from here", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
         return 130

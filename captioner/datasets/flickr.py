@@ -34,7 +34,7 @@ OPTIONAL_SPLITS = frozenset({"test"})
 TEXT_FOLDERS = (".", "Flickr8k_text")
 PICTURE_FOLDERS = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 
-_CAPTION_LINE = re.compile(r"(?P<name>[^/\\\t#]+)#(?P<number>\d+)\t(?P<caption>.*)")
+_CAPTION_LINE = re.compile(r"(?P<name>[^/\\\t#]+)#(?P<number>\d{1,6})\t(?P<caption>.*)")
 _NAME_LINE = re.compile(r"[^/\\\t]+")
 
 
@@ -166,7 +166,7 @@ def _read_captions(path: Path, log: ProblemLog) -> dict[str, tuple[str, ...]]:
             continue
         name, number, caption = line["name"], int(line["number"]), line["caption"].strip()
         captions = numbered.setdefault(name, {})
-        if not caption:
+        if not any(map(str.isalnum, caption)):
             log.add(Problem(f"{name}#{number}", ProblemKind.EMPTY_CAPTION, "no words; left out"))
         elif number in captions:
             log.add(Problem(f"{name}#{number}", ProblemKind.DUPLICATE, "numbered twice; the first is kept"))

@@ -5,10 +5,14 @@ Knows nothing of training, of text, or of where features are kept.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from captioner.models.decoders.base import Decoder
+from captioner.config import DecoderConfig, EncoderConfig
+from captioner.models.decoders.base import Decoder, DecoderSizes
+from captioner.models.decoders.registry import build_decoder
 from captioner.models.encoders.base import Encoder
+from captioner.models.encoders.registry import build_encoder
 
 
 class CaptionModel(nn.Module):
@@ -36,3 +40,11 @@ class CaptionModel(nn.Module):
     def forward(self, inputs: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
         """`look`, then `write`."""
         return self.write(self.look(inputs), owner, tokens, lengths)
+
+
+def build_caption_model(
+    decoder: DecoderConfig, sizes: DecoderSizes, encoder: EncoderConfig | None = None, *, seed: int = 0
+) -> CaptionModel:
+    """A model with fresh weights, which follow from the seed alone; `encoder` is one that is to be trained too."""
+    torch.manual_seed(seed)
+    return CaptionModel(build_decoder(decoder, sizes), build_encoder(encoder) if encoder else None)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from captioner.bundle import MANIFEST
-from captioner.config import BuildConfig
+from captioner.config import BuildConfig, EncoderConfig, TrainConfig
 from captioner.datasets.registry import open_dataset
 from captioner.pipeline.bundle import make_bundle
 from captioner.pipeline.evaluate import SCORES, evaluate_splits
 from captioner.pipeline.export import GRAPHS_AND_WEIGHTS, export
-from captioner.pipeline.features import compute_features, stored_rows
+from captioner.pipeline.features import compute_features, features_are_whole
 from captioner.pipeline.prepare import digest, prepare
 from captioner.pipeline.report import make_report
 from captioner.pipeline.stage import Stage, run_stages
@@ -30,6 +30,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
         CaptionerError: a stage cannot do its work; the message says why, and what is done stays done.
     """
     workspace.check()
+    _require_hardware(config.train)
     threads = config.train.threads or available_threads()
     dataset = open_dataset(config.data.data, limit=config.data.limit)
     folder = workspace
@@ -43,13 +44,15 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
             ),
             Stage(
                 "features",
-                _facts(config.encoder, weights=_version(config.encoder.encoder_weights)),
-                [folder.features, *stored_rows(folder), *(folder.pictures(split) for split in dataset.splits)],
+                _facts(config.encoder, files=_files_of(config.encoder)),
+                [folder.features, *(folder.pictures(split) for split in dataset.splits)],
                 partial(compute_features, dataset, config.data, config.encoder, folder, threads=threads),
+                intact=partial(features_are_whole, folder),
             ),
             Stage(
                 "train",
-                _facts(config.decoder, config.train),
+                # Which machine computes, and with how much of it, does not make it another training.
+                _facts(config.decoder, replace(config.train, threads=0, accelerator="auto", devices="1")),
                 [folder.training / RECORD],
                 partial(train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads),
                 unfinished=[folder.training],
@@ -74,7 +77,15 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 partial(make_report, dataset, config.decode, folder),
             ),
         ]
-        run_stages(stages, folder.out / "stages")
+        run_stages(stages, folder.marks)
+
+
+def _require_hardware(config: TrainConfig) -> None:
+    """Fail before the first step when the machine has not what training is to run on; one CPU or GPU it always has."""
+    if (config.accelerator, config.devices, config.precision) != ("auto", "1", "32-true"):
+        from captioner.training.fit import require_hardware
+
+        require_hardware(config)
 
 
 def _facts(*configs: Any, **more: Any) -> Callable[[], Mapping[str, Any]]:
@@ -82,9 +93,8 @@ def _facts(*configs: Any, **more: Any) -> Callable[[], Mapping[str, Any]]:
     return lambda: {**{type(config).__name__: asdict(config) for config in configs}, **more}
 
 
-def _version(path: str) -> list[int]:
-    """Size and time of a weights file: another file under the same name is another input."""
-    if not path or not Path(path).is_file():
-        return []
-    stat = Path(path).stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _files_of(config: EncoderConfig) -> list[tuple[str, int, int]]:
+    """Name, size and time of the encoder's own files: others under the same names are another input."""
+    paths = [Path(config.encoder_weights)] if config.encoder_weights else [Path(config.encoder)]
+    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

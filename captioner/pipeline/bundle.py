@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import metadata
 
 from captioner.bundle import Manifest, load_bundle, save_bundle
 from captioner.config import BuildConfig
@@ -11,9 +13,11 @@ from captioner.pipeline.evaluate import SCORES
 from captioner.pipeline.export import GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
-from captioner.pipeline.workspace import Workspace, read_json
+from captioner.pipeline.workspace import Workspace, read_json, read_lines
 from captioner.text.vocabulary import Vocabulary
 
+LIBRARIES = ("torch", "lightning", "transformers", "onnx", "onnxruntime", "numpy", "pillow")
+"""Those whose versions go into the manifest."""
 UNKNOWN_LICENCE = "not recorded: see where they come from"
 
 
@@ -27,19 +31,23 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     vocabulary = Vocabulary.load(workspace.vocabulary)
     data = read_json(workspace.prepared)
     training = read_json(workspace.training / RECORD)
-    sizes = {"feature_shape": features.encoder["feature_shape"], "vocabulary": len(vocabulary)}
+    is_drawn = config.data.data == "scenes"
+    sizes = {"feature_shape": features.encoder.feature_shape, "vocabulary": len(vocabulary)}
+    counts = {split: sum(1 for _ in read_lines(workspace.pictures(split))) for split in data["splits"]}
+    options = {**asdict(config.data), **asdict(config.train)}
+    del options["data"]  # a path of this machine
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
-        encoder=features.encoder,
+        encoder=asdict(features.encoder),
         decoder={**asdict(config.decoder), **sizes, "parameters": training.pop("parameters")},
         preprocess=features.spec,
         decode=config.decode,
         vocabulary_fingerprint=vocabulary.fingerprint,
-        training={"data": data["name"], "pictures": data["splits"], "options": asdict(config.train), **training},
+        training={"data": data["name"], "pictures": counts, "options": options, "versions": _versions(), **training},
         scores=tuple(read_json(workspace.evaluation / SCORES)),
         licences={
-            "encoder": "Apache-2.0" if features.encoder["trained_with_decoder"] else UNKNOWN_LICENCE,
-            "training data": "Apache-2.0" if config.data.data == "scenes" else UNKNOWN_LICENCE,
+            "encoder": "Apache-2.0" if is_drawn and features.encoder.trained_with_decoder else UNKNOWN_LICENCE,
+            "training data": "Apache-2.0" if is_drawn else UNKNOWN_LICENCE,
         },
     )
     files = {name: workspace.graphs / name for name in GRAPHS_AND_WEIGHTS}
@@ -47,3 +55,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     load_bundle(workspace.bundle)
     size = sum(path.stat().st_size for path in workspace.bundle.iterdir())
     return f"{workspace.bundle}, {size / 1e6:.1f} MB"
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}

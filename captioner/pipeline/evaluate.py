@@ -7,6 +7,7 @@ because the best epoch was chosen by it.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -50,7 +51,8 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
     vocabulary = Vocabulary.load(workspace.vocabulary)
     features = Features.load(workspace.features)
     steps = OnnxStepModel(workspace.graphs / DECODER_START, workspace.graphs / DECODER_STEP, threads)
-    look = OnnxEncoder(workspace.graphs / ENCODER, threads) if features.encoder["trained_with_decoder"] else None
+    look = OnnxEncoder(workspace.graphs / ENCODER, threads) if features.encoder.trained_with_decoder else None
+    shutil.rmtree(workspace.evaluation, ignore_errors=True)  # captions of other searches than the present ones
     rows: list[dict[str, Any]] = []
     headline = ""
     for split in scored_splits(dataset):

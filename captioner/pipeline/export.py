@@ -21,18 +21,15 @@ def export(encoder: EncoderConfig, decoder: DecoderConfig, workspace: Workspace)
         ExportError: a graph and its network disagree.
     """
     from captioner.export import export_decoder, export_encoder, save_weights
-    from captioner.models.caption_model import CaptionModel
+    from captioner.models.caption_model import build_caption_model
     from captioner.models.decoders.base import DecoderSizes
-    from captioner.models.decoders.registry import build_decoder
-    from captioner.models.encoders.registry import build_encoder
     from captioner.training.callbacks import BEST
     from captioner.training.checkpoint import load_checkpoint
 
     vocabulary = Vocabulary.load(workspace.vocabulary)
     features = Features.load(workspace.features)
-    sizes = DecoderSizes(tuple(features.encoder["feature_shape"]), len(vocabulary), vocabulary.pad)
-    together = features.encoder["trained_with_decoder"]
-    model = CaptionModel(build_decoder(decoder, sizes), build_encoder(encoder) if together else None)
+    sizes = DecoderSizes(features.encoder.feature_shape, len(vocabulary), vocabulary.pad)
+    model = build_caption_model(decoder, sizes, encoder if features.encoder.trained_with_decoder else None)
     model.load_state_dict(load_checkpoint(workspace.training / BEST))
     model.eval()
 

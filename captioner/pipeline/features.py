@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,31 @@ from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
 from captioner.errors import DataError
 from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
-from captioner.images import PreprocessSpec
+from captioner.images import DECODING, PreprocessSpec
 from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
 from captioner.runtime.session import OnnxEncoder
 from captioner.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
+class EncoderFacts:
+    """What there is to know of an encoder once it has done its work."""
+
+    name: str
+    """As in `Encoder`, like the fields below."""
+    origin: str
+    features: str
+    """`pooled` or `grid`."""
+    feature_shape: tuple[int, ...]
+    trained_with_decoder: bool
+
+
+@dataclass(frozen=True)
 class Features:
     """What the stage leaves for the others."""
 
-    encoder: dict[str, Any]
-    """Name, origin, kind and shape of the features, whether it is trained with the decoder."""
+    encoder: EncoderFacts
+    """Which encoder it was."""
     spec: PreprocessSpec
     """How pictures become pixels."""
     graph: Path | None
@@ -44,7 +57,7 @@ class Features:
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """What the model looks at: float32 features (n, *shape), or pixels (n, 3, size, size)."""
         found = self.reader(rows)
-        return self.spec.normalize(found) if self.encoder["trained_with_decoder"] else found.astype(np.float32)
+        return self.spec.normalize(found) if self.encoder.trained_with_decoder else found.astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Write as JSON; `load` is its mirror image."""
@@ -52,7 +65,7 @@ class Features:
         write_json(
             path,
             {
-                "encoder": self.encoder,
+                "encoder": asdict(self.encoder),
                 "preprocess": self.spec.to_json(),
                 "graph": str(self.graph) if self.graph else None,
                 "rows": {**reader, "dtype": self.reader.dtype},
@@ -66,12 +79,14 @@ class Features:
         rows = data["rows"]
         reader = RowReader(Path(rows["path"]), rows["count"], tuple(rows["shape"]), rows["dtype"])
         graph = Path(data["graph"]) if data["graph"] else None
-        return cls(data["encoder"], PreprocessSpec.from_json(data["preprocess"]), graph, reader)
+        facts = {**data["encoder"], "feature_shape": tuple(data["encoder"]["feature_shape"])}
+        return cls(EncoderFacts(**facts), PreprocessSpec.from_json(data["preprocess"]), graph, reader)
 
 
-def stored_rows(workspace: Workspace) -> list[Path]:
-    """The file with the rows of the last run of this stage, which is in the cache and may be gone; none before it."""
-    return [Features.load(workspace.features).reader.path] if workspace.features.exists() else []
+def features_are_whole(workspace: Workspace) -> bool:
+    """Whether rows and graph of the last run of this stage are still in the cache, where anything may be deleted."""
+    features = Features.load(workspace.features)
+    return features.reader.is_whole and (features.graph is None or features.graph.is_file())
 
 
 def compute_features(
@@ -92,8 +107,8 @@ def compute_features(
     splits: dict[str, list[Extracted]] = {}
     seen: dict[bytes, str] = {}
     with workspace.lock_cache():
-        encoder, spec, graph, shape = _open_encoder(config, workspace)
-        store, represent = _open_store(spec, graph, shape, workspace)
+        encoder, spec, graph = _open_encoder(config, workspace)
+        store, represent = _open_store(spec, graph, encoder.feature_shape, workspace)
         already = len(store)
         for split in sorted(dataset.splits, key=_precedence):
             records = dataset.records(split)
@@ -124,29 +139,23 @@ def compute_features(
     return f"{kept:,} pictures, {len(store) - already:,} of them new"
 
 
-def _open_encoder(
-    config: EncoderConfig, workspace: Workspace
-) -> tuple[dict[str, Any], PreprocessSpec, Path | None, tuple[int, ...]]:
+def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderFacts, PreprocessSpec, Path | None]:
     """The encoder's facts and, unless it is still to be trained, its exported graph."""
     from captioner.export import export_encoder
     from captioner.models.encoders.registry import build_encoder
 
     encoder = build_encoder(config)
-    facts = {
-        "name": encoder.name,
-        "origin": encoder.origin,
-        "features": config.features,
-        "feature_shape": list(encoder.feature_shape),
-        "trained_with_decoder": encoder.trained_with_decoder,
-    }
+    facts = EncoderFacts(
+        encoder.name, encoder.origin, config.features, encoder.feature_shape, encoder.trained_with_decoder
+    )
     if encoder.trained_with_decoder:
-        return facts, encoder.preprocess, None, encoder.feature_shape
-    known = json.dumps([facts, encoder.preprocess.to_json()], sort_keys=True)
+        return facts, encoder.preprocess, None
+    known = json.dumps([asdict(facts), encoder.preprocess.to_json()], sort_keys=True)
     graph = workspace.cache / "encoders" / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.onnx"
     if not graph.exists():
         print("  exporting the encoder", file=sys.stderr)  # noqa: T201
         export_encoder(encoder, graph)
-    return facts, encoder.preprocess, graph, encoder.feature_shape
+    return facts, encoder.preprocess, graph
 
 
 def _open_store(
@@ -156,10 +165,10 @@ def _open_store(
     if graph is None:
         # Mean and std are applied when rows are read; only what changes the stored pixels makes another store.
         resize = [spec.size, spec.framing, spec.crop_share, spec.resample]
-        identity: dict[str, Any] = {"rows": "pixels", "resize": resize}
+        identity: dict[str, Any] = {"rows": "pixels", "resize": resize, "decoding": DECODING}
         return FeatureStore(workspace.cache / "features", (spec.size, spec.size, 3), "uint8", identity), _unchanged
     sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
-    identity = {"rows": "features", "graph": sha256, "preprocess": spec.to_json()}
+    identity = {"rows": "features", "graph": sha256, "preprocess": spec.to_json(), "decoding": DECODING}
     run = OnnxEncoder(graph)  # one thread a call, as many calls as threads: faster than the other way round
 
     def represent(squares: np.ndarray) -> np.ndarray:

@@ -32,8 +32,10 @@ class Stage:
     """What must be there for it to count as done."""
     run: Callable[[], str]
     """Does it; returns what was done in one line."""
+    intact: Callable[[], bool] = lambda: True
+    """Whether what the outputs point to is whole; asked when they are there."""
     unfinished: Sequence[Path] = ()
-    """Folders with what it goes on from after an interruption; deleted when it is to run on other inputs."""
+    """Folders with what it goes on from after an interruption; put aside when it is to run on other inputs."""
 
 
 def run_stages(stages: Sequence[Stage], marks: Path) -> None:
@@ -45,19 +47,29 @@ def run_stages(stages: Sequence[Stage], marks: Path) -> None:
         mark = marks / f"{stage.name}.json"
         done = read_json(mark) if mark.exists() else {}
         title = f"[{number}/{len(stages)}] {stage.name}"
-        if done.get("key") == key and "summary" in done and all(path.exists() for path in stage.outputs):
+        is_there = all(path.exists() for path in stage.outputs) and stage.intact()
+        if done.get("key") == key and "summary" in done and is_there:
             _say(f"{title}: up to date ({done['summary']})")
         else:
             _say(f"{title} …")
             started = time.monotonic()
             if done.get("key") != key:
                 for folder in stage.unfinished:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _put_aside(folder)
             write_json(mark, {"key": key})  # begun: one that fails half-way is not done, whatever it was before
             summary = stage.run()
             write_json(mark, {"key": key, "summary": summary})
             _say(f"{title}: {summary}, {time.monotonic() - started:.1f} s")
         before = key
+
+
+def _put_aside(folder: Path) -> None:
+    """Hours of work may lie in it, and one mistyped option is enough to begin anew."""
+    if folder.exists():
+        aside = folder.with_name(folder.name + ".previous")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.replace(aside)
+        _say(f"  options or data have changed: beginning anew; what was there is now in {aside}")
 
 
 def _say(text: str) -> None:

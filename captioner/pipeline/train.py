@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -14,6 +14,19 @@ from captioner.pipeline.workspace import Workspace, read_lines, write_json
 from captioner.text.vocabulary import Vocabulary
 
 RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class DevCider:
+    """CIDEr of captions of all dev pictures, given in order as word ids; a class, because processes are sent it."""
+
+    vocabulary: Vocabulary
+    references: Mapping[str, Sequence[str]]
+
+    def __call__(self, captions: Sequence[Sequence[int]]) -> float:
+        """The score, higher is better."""
+        predictions = dict(zip(self.references, map(self.vocabulary.decode, captions), strict=True))
+        return evaluate(predictions, self.references, metrics=["CIDEr"])[0].value
 
 
 def train(
@@ -30,12 +43,8 @@ def train(
     Raises:
         TrainingError: the loss is not a number, or the checkpoints in the folder are of another model.
     """
-    import torch
-
-    from captioner.models.caption_model import CaptionModel
+    from captioner.models.caption_model import build_caption_model
     from captioner.models.decoders.base import DecoderSizes
-    from captioner.models.decoders.registry import build_decoder
-    from captioner.models.encoders.registry import build_encoder
     from captioner.training.data import CaptionData
     from captioner.training.fit import fit
     from captioner.training.module import CaptionTask
@@ -43,18 +52,11 @@ def train(
 
     vocabulary = Vocabulary.load(workspace.vocabulary)
     features = Features.load(workspace.features)
-    torch.manual_seed(config.seed)
-    sizes = DecoderSizes(tuple(features.encoder["feature_shape"]), len(vocabulary), vocabulary.pad)
-    together = features.encoder["trained_with_decoder"]
-    model = CaptionModel(build_decoder(decoder, sizes), build_encoder(encoder) if together else None)
-
+    sizes = DecoderSizes(features.encoder.feature_shape, len(vocabulary), vocabulary.pad)
+    together = features.encoder.trained_with_decoder
+    model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
     dev = list(read_lines(workspace.pictures("dev")))
-    references = {picture["image_id"]: picture["captions"] for picture in dev}
-
-    def score_dev(captions: Sequence[Sequence[int]]) -> float:
-        predictions = dict(zip(references, map(vocabulary.decode, captions), strict=True))
-        return evaluate(predictions, references, metrics=["CIDEr"])[0].value
-
+    score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes)
     batches = CaptionData(
         PreparedSplit(workspace.split("train")),

@@ -56,6 +56,11 @@ class Workspace:
         return self.split(split) / "pictures.jsonl"
 
     @property
+    def marks(self) -> Path:
+        """Which stages are done."""
+        return self.out / "stages"
+
+    @property
     def training(self) -> Path:
         """Checkpoints and log."""
         return self.out / "training"
@@ -86,11 +91,20 @@ class Workspace:
         return self.out / "examples"
 
     def check(self) -> None:
-        """Fail before the first step rather than after hours.
+        """Fail before the first step rather than after hours, and before anything of somebody else is replaced.
 
         Raises:
-            ConfigError: a folder cannot be written, or the disk is nearly full.
+            ConfigError: a folder cannot be written, the disk is nearly full, or `out` has files in the places of a
+                build that no build put there.
         """
+        if not self.marks.is_dir():
+            places = (self.training, self.graphs, self.evaluation, self.bundle, self.report, self.examples)
+            taken = [path.name for path in (self.vocabulary.parent, *places) if path.exists()]
+            if taken:
+                raise ConfigError(
+                    f"{self.out} already has {', '.join(taken)}, and no build of this program made it; choose another "
+                    "--out, or move it away"
+                )
         for folder in (self.out, self.cache):
             try:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ Knows nothing of networks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     tokens: Tensor
     """int64 (batch, time + 1): begin token, words, end token, padding"""
     lengths: Tensor
-    """int64 (batch,): predictions in each caption, the end token included"""
+    """int64 (batch,): predictions in each caption, the end token included; stays on the CPU, where packing wants it"""
 
 
 class CaptionBatches(Dataset[Batch]):
@@ -120,6 +120,11 @@ class CaptionData(lightning.LightningDataModule):
         self._dev_rows = dev_rows
         self._batch_size = batch_size
         self._seed = seed
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Everything but the lengths of the captions."""
+        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved._replace(lengths=batch.lengths) if isinstance(batch, Batch) else moved
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of one epoch."""

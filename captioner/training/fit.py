@@ -15,10 +15,12 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from captioner.config import TrainConfig
-from captioner.errors import TrainingError
+from captioner.errors import ConfigError, TrainingError
 from captioner.training.callbacks import BEST, LAST, EpochProgress, KeepBest
 from captioner.training.checkpoint import SafetensorsIO, load_checkpoint, newest_readable
 from captioner.training.data import CaptionData
@@ -48,6 +50,7 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
     goes on, on a CPU to bitwise the same weights as without the interruption.
 
     Raises:
+        ConfigError: there is no such accelerator here, or not as many devices.
         TrainingError: the loss is not a number, the folder cannot be written, or its checkpoints are of another model.
         KeyboardInterrupt: Ctrl-C; the same call goes on from the last finished epoch.
     """
@@ -60,11 +63,9 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
         _require_same_network(resume_from, task)
         print(f"  going on from {resume_from}", file=sys.stderr)  # noqa: T201
     with _quiet_lightning():
-        trainer = lightning.Trainer(
+        trainer = _trainer(
+            config,
             max_epochs=config.epochs,
-            accelerator=config.accelerator,
-            devices=int(config.devices) if config.devices.isdigit() else config.devices,
-            precision=config.precision,  # type: ignore[arg-type]
             gradient_clip_val=config.clip,
             callbacks=[keep, EpochProgress()],
             plugins=[SafetensorsIO()],
@@ -83,6 +84,8 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
         except SystemExit:  # Lightning's answer to Ctrl-C; how the process ends is for the caller to say
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
+    if (folder / LAST).exists():  # with several devices, the epochs were counted in other processes
+        keep.load_state_dict(load_checkpoint(folder / LAST)["callbacks"][keep.state_key])
     best = keep.best
     if best is None:
         raise TrainingError(f"no epoch was finished; delete {folder} to train from the start")
@@ -95,6 +98,31 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
         seconds=round(sum(row["seconds"] for row in keep.history), 1),
         history=tuple(keep.history),
     )
+
+
+def require_hardware(config: TrainConfig) -> None:
+    """Raise ConfigError unless this machine has what training is to run on."""
+    with _quiet_lightning():
+        _trainer(config, logger=False, enable_checkpointing=False)
+
+
+def _trainer(config: TrainConfig, **options: Any) -> lightning.Trainer:
+    """A Lightning trainer on the accelerator, devices and precision of `config`."""
+    asked = f"--accelerator {config.accelerator} --devices {config.devices} --precision {config.precision}"
+    try:
+        trainer = lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=int(config.devices) if config.devices.isdigit() else config.devices,
+            # Processes of their own that run the training and nothing else of the build.
+            strategy="auto" if config.devices == "1" else "ddp_spawn",
+            precision=config.precision,  # type: ignore[arg-type]
+            **options,
+        )
+    except (MisconfigurationException, RuntimeError, ValueError, TypeError) as error:
+        raise ConfigError(f"{asked} cannot be had on this machine: {str(error).splitlines()[0]}") from None
+    if config.precision == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
+        raise ConfigError(f"{asked} cannot be had on this machine: a CPU computes bf16-mixed or 32-true")
+    return trainer
 
 
 def _require_same_network(checkpoint: Path, task: CaptionTask) -> None:
@@ -122,6 +150,7 @@ def _quiet_lightning() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*fp16 is not supported on CPU.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
         try:
             yield

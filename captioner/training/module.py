@@ -63,7 +63,8 @@ class CaptionTask(lightning.LightningModule):
         features = self.model.look(batch.inputs)
         logits = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
         loss = caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch.lengths))
+        captions = len(batch.lengths)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
         if self.word_presence is not None:
             loss = loss + self._config.word_presence * self.word_presence(features, batch.owner, batch.tokens)
         if not torch.isfinite(loss):
@@ -84,7 +85,7 @@ class CaptionTask(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Score the captions of the whole dev part; with several devices each has written all of them."""
-        self.log(DEV_SCORE, self._score_dev(self._dev_captions))
+        self.log(DEV_SCORE, self._score_dev(self._dev_captions), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and a cosine to zero over all steps; weight decay on matrices alone."""
@@ -94,7 +95,10 @@ class CaptionTask(lightning.LightningModule):
             {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
-            groups, lr=self._config.learning_rate, weight_decay=self._config.weight_decay, fused=True
+            groups,
+            lr=self._config.learning_rate,
+            weight_decay=self._config.weight_decay,
+            fused=self._config.precision == "32-true",  # Lightning clips no gradients of a fused one in mixed precision
         )
         steps = int(self.trainer.estimated_stepping_batches)
         warm = max(1, round(self._config.warmup * steps))

@@ -52,11 +52,6 @@ class PreparedSplit:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def caption_count(self) -> int:
-        """How many captions there are in all."""
-        return len(self._offsets) - 1
-
     def captions(self, picture: int) -> list[np.ndarray]:
         """The captions of one picture as word ids, uint32 (words,) each."""
         return [

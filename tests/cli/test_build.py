@@ -11,17 +11,21 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, run, start
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+import transformers  # noqa: E402
 import yaml  # noqa: E402
 from filelock import FileLock  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from captioner.bundle import load_bundle  # noqa: E402
 from captioner.cli.build import main, parse  # noqa: E402
 from captioner.config import BuildConfig  # noqa: E402
+from captioner.training.checkpoint import load_checkpoint  # noqa: E402
 
+OWN_SCENES = (*SMALL, f"--config={ROOT / 'configs' / 'scenes.yaml'}")
 STAGES = ("prepare", "features", "train", "export", "evaluate", "bundle", "report")
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 
@@ -226,6 +230,7 @@ def test_other_training_options_train_afresh_and_leave_the_features(built, capsy
     assert status == 0, errors
     assert stages_done(errors) == {stage: stage not in ("prepare", "features") for stage in STAGES}
     assert "going on from" not in errors
+    assert load_checkpoint(Path("runs/scenes/training.previous/best.safetensors")).keys()  # hours may lie in it
     manifest = load_bundle(Path("runs/scenes/bundle")).manifest
     assert (manifest.decoder["hidden"], manifest.training["epochs"]) == (20, 2)
     assert [row["epoch"] for row in manifest.training["history"]] == [1, 2]
@@ -235,6 +240,57 @@ def test_other_training_options_train_afresh_and_leave_the_features(built, capsy
     status, _, errors = build(capsys, recipe, *SMALL, *changed)
     assert status == 0, errors
     assert stages_done(errors) == {stage: stage in ("features", "report") for stage in STAGES}
+
+    rows = next(Path("runs/cache/features").rglob("rows.bin"))
+    os.truncate(rows, rows.stat().st_size - 1)
+    more = ("--threads", "2", "--accelerator", "cpu")  # another machine is not another training
+    status, _, errors = build(capsys, recipe, *SMALL, *changed, *more)
+    assert status == 0, errors
+    assert stages_done(errors) == {stage: stage == "features" for stage in STAGES}
+
+
+@pytest.mark.parametrize("place", ["training", "bundle", "report"])
+def test_folders_that_no_build_made_are_left_alone(capsys, place):
+    Path("mine", place).mkdir(parents=True)
+    Path("mine", place, "thesis.txt").write_text("years of work")
+    status, _, errors = build(capsys, *SMALL, "--out", "mine")
+    assert status == 2
+    assert f"mine already has {place}, and no build of this program made it" in errors
+    assert Path("mine", place, "thesis.txt").read_text() == "years of work"
+
+
+def test_mixed_precision_trains(capsys):
+    status, _, errors = build(capsys, *OWN_SCENES, "--precision", "bf16-mixed")
+    assert status == 0, errors
+    assert load_bundle(Path("runs/scenes/bundle")).manifest.training["options"]["precision"] == "bf16-mixed"
+
+
+@pytest.mark.slow
+def test_several_processes_train_together(capsys):
+    """Each takes half of the batches; the first one keeps the weights and the log."""
+    process = run("build_and_run.py", *SMALL, "--epochs", "2", "--accelerator", "cpu", "--devices", "2", cwd=Path())
+    assert process.returncode == 0, process.stderr
+    manifest = load_bundle(Path("runs/scenes/bundle")).manifest
+    assert [(row["epoch"], row["steps"]) for row in manifest.training["history"]] == [(1, 1), (2, 2)]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--accelerator", "cuda"),
+        ("--accelerator", "abacus"),
+        ("--accelerator", "cpu", "--devices", "0"),
+        ("--accelerator", "cpu", "--devices", "many"),
+        ("--accelerator", "cpu", "--precision", "16-mixed"),
+    ],
+    ids=" ".join,
+)
+def test_hardware_that_is_not_there_stops_the_build_before_its_first_stage(capsys, options):
+    status, _, errors = build(capsys, *SMALL, *options)
+    assert status == 2
+    assert options[-1] in errors.splitlines()[-1]
+    assert "[1/7]" not in errors
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such signal")
@@ -320,6 +376,35 @@ def test_the_same_picture_under_two_names_is_taken_out_of_training(capsys):
         for split in ("train", "dev", "test")
     }
     assert counted == {"train": 29, "dev": 4, "test": 5}
+
+
+def test_a_changed_encoder_is_looked_through_again(capsys):
+    """Another configuration with the same weights, and other weights under the same name."""
+    write_flickr8k(Path("own"), corrupt=0)
+    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = transformers.ViTConfig(**tiny, image_size=16, patch_size=8)
+    transformers.ViTModel(config, add_pooling_layer=False).save_pretrained("encoder")
+    transformers.ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained("encoder")
+    stores = []
+    for change in (lambda: None, lambda: edit("encoder/config.json", '"gelu"', '"relu"'), scale_weights):
+        change()
+        status, _, errors = build(capsys, *OWN, "--encoder", "encoder")
+        assert status == 0, errors
+        assert stages_done(errors)["features"]
+        assert "40 of them new" in errors
+        stores.append(len(list(Path("runs/cache/features").iterdir())))
+    assert stores == [1, 2, 3]
+
+
+def edit(path: str, old: str, new: str) -> None:
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+def scale_weights() -> None:
+    weights = load_file("encoder/model.safetensors")
+    save_file({name: weight * 1.1 for name, weight in weights.items()}, "encoder/model.safetensors", {"format": "pt"})
 
 
 def test_a_dev_part_without_a_readable_picture_stops_the_build(capsys):

@@ -144,6 +144,8 @@ def test_a_picture_in_several_splits_stays_in_the_first_of_test_dev_train(build)
     [
         (b"t0.jpg#7\t  ", "t0.jpg#7", ProblemKind.EMPTY_CAPTION),
         (b"t0.jpg#7\t", "t0.jpg#7", ProblemKind.EMPTY_CAPTION),
+        (b"t0.jpg#7\t. !", "t0.jpg#7", ProblemKind.EMPTY_CAPTION),
+        (b"t0.jpg#" + b"7" * 5000 + b"\ta caption", f"{CAPTION_FILE} line 5", ProblemKind.MALFORMED_LINE),
         (b"t0.jpg#0\tagain", "t0.jpg#0", ProblemKind.DUPLICATE),
         (b"t0.jpg#7\tcaf\xe9", f"{CAPTION_FILE} line 5", ProblemKind.UNDECODABLE_BYTES),
         (b"t0.jpg\tno number", f"{CAPTION_FILE} line 5", ProblemKind.MALFORMED_LINE),

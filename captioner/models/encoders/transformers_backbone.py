@@ -166,9 +166,9 @@ def _load_complete(folder: Path, config: Any) -> nn.Module:
 
 
 def _weights_digest(folder: Path) -> str:
-    """SHA-256 of the weights; of a model in several files, of all of them in order."""
+    """SHA-256 of what makes the network: its configuration, and the weights, be they in one file or in several."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("model*.safetensors")):
+    for path in (folder / "config.json", *sorted(folder.glob("model*.safetensors"))):
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
