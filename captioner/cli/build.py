@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioner.config import BuildConfig, DataConfig, DecodeConfig, DecoderConfig, EncoderConfig, TrainConfig
-from captioner.errors import CaptionerError, MissingDependencyError
+from captioner.errors import CaptionerError, ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -90,7 +90,10 @@ def parse(
     if recipe is not None and not named & {"--data", "--config", "--help", "-h", "--print_config"}:
         print(f"no --data and no --config: taking {recipe.name}", file=sys.stderr)
         arguments = [f"--config={recipe}", *arguments]
-    values = _parser(program).parse_args(_config_first(arguments))
+    try:
+        values = _parser(program).parse_args(_config_first(arguments))
+    except UnicodeDecodeError:
+        raise ConfigError("the file of --config is not UTF-8 text; save it as UTF-8") from None
     config = BuildConfig(**{section: _section(kind, values) for section, kind in SECTIONS.items()})
     out = values.out or Path("runs") / (Path(config.data.data).resolve().name or "data")
     return config, Workspace(Path(out), Path(values.cache))
@@ -130,7 +133,7 @@ def _parser(program: str) -> ArgumentParser:
                 r"--[a-z_]+", lambda flag: flag[0].replace("_", "-"), super().format_help(*arguments, **options)
             )
 
-    parser = DashedParser(prog=program, description="Train a captioner on pictures with captions.")
+    parser = DashedParser(prog=program, description="Train a captioner on pictures with captions.", allow_abbrev=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
     parser.add_argument("--out", type=str, default="", help="folder of this build; default: runs/NAME of the data")
     parser.add_argument("--cache", type=str, default="runs/cache", help="features and encoder graphs, shared by builds")

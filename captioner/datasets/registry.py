@@ -7,7 +7,7 @@ from pathlib import Path
 from captioner.datasets.base import CaptionDataset, LimitedDataset
 from captioner.datasets.flickr import Flickr8kDataset
 from captioner.datasets.scenes import ScenesDataset
-from captioner.errors import DataError
+from captioner.errors import ConfigError, DataError
 
 FORMATS: dict[str, type[ScenesDataset] | type[Flickr8kDataset]] = {
     "scenes": ScenesDataset,
@@ -24,13 +24,14 @@ def open_dataset(data: str, *, limit: int = 0) -> CaptionDataset:
         limit: keep the first N records of each split; 0 keeps all.
 
     Raises:
-        DataError: no format recognises it; the message lists what each of them looked for. Or what it names is
-            incomplete.
+        ConfigError: it is neither a name nor a folder.
+        DataError: it is a folder in no known layout, or what it names is incomplete.
     """
     for candidate in FORMATS.values():
         if candidate.recognises(data):
             dataset = candidate.open(data)
             return LimitedDataset(dataset, limit) if limit else dataset
-    found = "a folder in no known layout" if Path(data).is_dir() else "neither a known name nor a folder"
     looked_for = "; ".join(f"{candidate.looked_for} ({name})" for name, candidate in FORMATS.items())
-    raise DataError(f"--data {data} is {found}; looked for: {looked_for}")
+    if not Path(data).is_dir():
+        raise ConfigError(f"--data {data} is neither a known name nor a folder; looked for: {looked_for}")
+    raise DataError(f"--data {data} is a folder in no known layout; looked for: {looked_for}")

@@ -111,6 +111,7 @@ def test_flags_may_have_dashes_or_underscores(spelling):
     ("arguments", "named"),
     [
         (["--epoch-count", "3"], "epoch_count"),
+        (["--epoch", "3"], "epoch"),
         (["--epochs", "many"], "epochs"),
         (["--epochs", "2.5"], "epochs"),
         (["--epochs", "0"], "--epochs is 0"),
@@ -154,6 +155,13 @@ def test_a_wrong_recipe_is_refused_by_name(capsys, text, named):
     assert output == ""
     assert named in errors
     assert not Path("runs").exists()
+
+
+def test_a_recipe_that_is_not_utf_8_is_refused(capsys):
+    Path("recipe.yaml").write_bytes(b"epochs: 3  # caf\xe9\n")
+    status, _, errors = build(capsys, "--config=recipe.yaml")
+    assert status == 2
+    assert errors == "captioner build: the file of --config is not UTF-8 text; save it as UTF-8\n"
 
 
 def test_help_names_every_option(capsys):
@@ -205,7 +213,7 @@ def test_two_builds_in_one_folder_at_the_same_time_are_refused(capsys):
 
 def test_data_that_is_none_is_an_error_of_one_line(capsys):
     status, _, errors = build(capsys, "--data", "nowhere")
-    assert status == 1
+    assert status == 2
     assert "nowhere" in errors
     assert len(errors.splitlines()) == 1
 

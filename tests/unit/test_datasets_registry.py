@@ -3,7 +3,7 @@ import pytest
 from captioner.datasets.flickr import CAPTION_FILE, SPLIT_FILES, Flickr8kDataset
 from captioner.datasets.registry import open_dataset
 from captioner.datasets.scenes import ScenesDataset
-from captioner.errors import DataError
+from captioner.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -45,9 +45,12 @@ def test_limited_scenes_still_judge_captions():
     assert all(dataset.judge(record.image_id, caption) for record in records for caption in record.captions)
 
 
-@pytest.mark.parametrize(("data", "found"), [("scnes", "neither a known name nor a folder"), (None, "no known layout")])
-def test_what_is_unknown_lists_what_was_looked_for(tmp_path, data, found):
-    with pytest.raises(DataError) as caught:
+@pytest.mark.parametrize(
+    ("data", "error", "found"),
+    [("scnes", ConfigError, "neither a known name nor a folder"), (None, DataError, "no known layout")],
+)
+def test_what_is_unknown_lists_what_was_looked_for(tmp_path, data, error, found):
+    with pytest.raises(error) as caught:
         open_dataset(data or str(tmp_path))
     for part in (found, "the name scenes", CAPTION_FILE):
         assert part in caught.value.message
