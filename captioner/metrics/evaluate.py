@@ -36,7 +36,21 @@ def evaluate(
     return tuple(METRICS[name].score_pairs(pairs) for name in names)
 
 
-def format_table(scores: Sequence[Score]) -> str:
-    """One line a metric with its value to one decimal, and its signature in the line beneath."""
-    width = max((len(score.name) for score in scores), default=0)
-    return "\n".join(f"{score.name:<{width}}  {score.value:6.1f}\n  {score.signature}" for score in scores)
+def format_table(columns: Mapping[str, Sequence[Score]]) -> str:
+    """One line a metric: its name, its value to one decimal in each column, and its signature.
+
+    `columns`: scores by heading, for example `test, greedy`; a column may lack a metric. Signatures that differ between
+    columns stand side by side.
+    """
+    names = list(dict.fromkeys(score.name for scores in columns.values() for score in scores))
+    found = {(heading, score.name): score for heading, scores in columns.items() for score in scores}
+    left = max(map(len, names), default=0)
+    lines = ["  ".join([" " * left, *columns])]
+    for name in names:
+        values = [
+            f"{found[heading, name].value:{len(heading)}.1f}" if (heading, name) in found else " " * len(heading)
+            for heading in columns
+        ]
+        signatures = dict.fromkeys(found[heading, name].signature for heading in columns if (heading, name) in found)
+        lines.append("  ".join([f"{name:<{left}}", *values, " or ".join(signatures)]))
+    return "\n".join(lines)

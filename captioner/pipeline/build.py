@@ -29,10 +29,10 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
     Raises:
         CaptionerError: a stage cannot do its work; the message says why, and what is done stays done.
     """
-    workspace.check()
     _require_hardware(config.train)
     threads = config.train.threads or available_threads()
     dataset = open_dataset(config.data.data, limit=config.data.limit)
+    workspace.check()
     folder = workspace
     with workspace.lock():
         stages = [

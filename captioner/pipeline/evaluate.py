@@ -54,6 +54,7 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
     look = OnnxEncoder(workspace.graphs / ENCODER, threads) if features.encoder.trained_with_decoder else None
     shutil.rmtree(workspace.evaluation, ignore_errors=True)  # captions of other searches than the present ones
     rows: list[dict[str, Any]] = []
+    columns: dict[str, Sequence[Score]] = {}
     headline = ""
     for split in scored_splits(dataset):
         pictures = list(read_lines(workspace.pictures(split)))
@@ -77,10 +78,11 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
             predictions = dict(zip(references, captions, strict=True))
             _write_predictions(workspace, split, search, pictures, found, predictions)
             scores = (*_truth(predictions, dataset.judge), *evaluate(predictions, references))
-            print(f"  {split}, {search}\n{_indented(format_table(scores))}", file=sys.stderr)  # noqa: T201
+            columns[f"{split}, {search}"] = scores
             rows += [{"split": split, "search": search, **_summary(score)} for score in scores]
             if split == scored_splits(dataset)[0]:
                 headline = f"{split}, {search}: " + ", ".join(_short(score) for score in scores if _is_headline(score))
+    print(_indented(format_table(columns)), file=sys.stderr)  # noqa: T201
     write_json(workspace.evaluation / SCORES, rows)
     return headline
 

@@ -53,6 +53,8 @@ class Features:
     """The encoder's graph; None when it is still to be trained."""
     reader: RowReader
     """The rows: features, or resized pictures."""
+    left_out: tuple[str, ...]
+    """What was wrong with the data, a line a kind."""
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
         """What the model looks at: float32 features (n, *shape), or pixels (n, 3, size, size)."""
@@ -69,6 +71,7 @@ class Features:
                 "preprocess": self.spec.to_json(),
                 "graph": str(self.graph) if self.graph else None,
                 "rows": {**reader, "dtype": self.reader.dtype},
+                "left_out": self.left_out,
             },
         )
 
@@ -80,7 +83,9 @@ class Features:
         reader = RowReader(Path(rows["path"]), rows["count"], tuple(rows["shape"]), rows["dtype"])
         graph = Path(data["graph"]) if data["graph"] else None
         facts = {**data["encoder"], "feature_shape": tuple(data["encoder"]["feature_shape"])}
-        return cls(EncoderFacts(**facts), PreprocessSpec.from_json(data["preprocess"]), graph, reader)
+        return cls(
+            EncoderFacts(**facts), PreprocessSpec.from_json(data["preprocess"]), graph, reader, tuple(data["left_out"])
+        )
 
 
 def features_are_whole(workspace: Workspace) -> bool:
@@ -134,7 +139,8 @@ def compute_features(
     vocabulary = Vocabulary.load(workspace.vocabulary)
     for split, pictures in splits.items():
         _write_split(pictures, vocabulary, data.max_words, workspace, split)
-    Features(encoder, spec, graph, store.reader()).save(workspace.features)
+    left_out = tuple(log.summary().splitlines())
+    Features(encoder, spec, graph, store.reader(), left_out).save(workspace.features)
     kept = sum(len(pictures) for pictures in splits.values())
     return f"{kept:,} pictures, {len(store) - already:,} of them new"
 

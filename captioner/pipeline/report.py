@@ -11,6 +11,7 @@ from captioner.config import DecodeConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.images import FileSource
 from captioner.pipeline.evaluate import SCORES, scored_splits, search_names
+from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
 from captioner.pipeline.workspace import Workspace, read_json, read_lines, write_text
 from captioner.types import Record
@@ -43,7 +44,9 @@ def make_report(dataset: CaptionDataset, decode: DecodeConfig, workspace: Worksp
     ]
     scores = read_json(workspace.evaluation / SCORES)
     training = read_json(workspace.training / RECORD)
-    text = page(f"captioner: {dataset.name}", f"{split}, {search}", shown, scores, training)
+    left_out = Features.load(workspace.features).left_out
+    title = f"captioner: {dataset.name} ({workspace.out.name})"
+    text = page(title, f"{split}, {search}", shown, scores, training, left_out)
     write_text(workspace.report / "index.html", [text])
     _write_examples(records[:EXAMPLES], workspace)
     return str(workspace.report / "index.html")

@@ -69,4 +69,5 @@ def train(
     record = fit(task, batches, config, workspace.training, threads=threads)
     parameters = sum(weight.numel() for weight in model.parameters())
     write_json(workspace.training / RECORD, {**asdict(record), "parameters": parameters})
-    return f"{record.epochs} epochs, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"
+    epochs = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
+    return f"{epochs}, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"

@@ -71,6 +71,7 @@ def page(
     shown: Sequence[Shown],
     scores: Sequence[Mapping[str, Any]],
     training: Mapping[str, Any],
+    left_out: Sequence[str] = (),
 ) -> str:
     """The page as HTML. All text is escaped.
 
@@ -80,6 +81,7 @@ def page(
         shown: the gallery.
         scores: rows with split, search, name, value and signature.
         training: the record of training with its `history`.
+        left_out: what was wrong with the data, a line a kind.
     """
     template = files("captioner.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -101,5 +103,6 @@ def page(
         values=values,
         signatures=signatures,
         training=training,
+        left_out=left_out,
         curves=curves,
     )

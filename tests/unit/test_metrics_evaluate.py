@@ -84,7 +84,11 @@ def test_unknown_metrics_are_answered_with_the_known_ones() -> None:
         evaluate({"1": "a dog"}, {"1": ["a dog"]}, metrics=["SPICE"])
 
 
-def test_the_table_shows_one_decimal_and_the_signature() -> None:
-    scores = (Score("BLEU-4", 20.25, (), "BLEU-4|refs:5"), Score("CIDEr", 148.06, (), "CIDEr|refs:5"))
-    assert format_table(scores) == "BLEU-4    20.2\n  BLEU-4|refs:5\nCIDEr    148.1\n  CIDEr|refs:5"
-    assert format_table(()) == ""
+def test_the_table_has_a_line_a_metric_with_its_signature() -> None:
+    bleu, cider = Score("BLEU-4", 20.25, (), "BLEU-4|refs:5"), Score("CIDEr", 148.06, (), "CIDEr|refs:5")
+    other = Score("CIDEr", 9.0, (), "CIDEr|refs:1-5")
+    assert format_table({"dev, greedy": (bleu, cider), "test, beam 3": (other,)}).splitlines() == [
+        "        dev, greedy  test, beam 3",
+        "BLEU-4         20.2                BLEU-4|refs:5",
+        "CIDEr         148.1           9.0  CIDEr|refs:5 or CIDEr|refs:1-5",
+    ]
