@@ -13,23 +13,38 @@
     ├── MetricError                predictions and references do not fit together
     └── MissingDependencyError     an optional library is not installed
 
-A message is one line: what happened, and what to do next.
+A message is one line: what happened, and what to do next. Names in it may come from anywhere; they go through
+`printable`, which whatever prints other text that it did not write itself uses too.
 """
 
 from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f"  # control codes: colours, cursor, bell, line breaks
+    r"\u2028\u2029"  # line and paragraph separator
+    r"\u202a-\u202e\u2066-\u2069"  # what turns the direction of the text around it, and so shows other names
+    r"\ud800-\udfff]"  # bytes of a name that are not UTF-8
+)
+
+
+def printable(text: str) -> str:
+    """The text in one line that a terminal only shows and never obeys: what is unsafe appears as an escape."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class CaptionerError(Exception):
     """Base of all errors of this package.
 
-    `code` is a short machine-readable word, stable between releases; `message` is one line for people.
+    `code` is a short machine-readable word, stable between releases; `message` is one `printable` line for people.
     """
 
     code = "error"
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
         if code is not None:
             self.code = code
 

@@ -16,7 +16,6 @@ import math
 import os
 import stat
 import threading
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -26,7 +25,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
 
-from captioner.errors import ConfigError, ImageError
+from captioner.errors import ConfigError, ImageError, printable
 from captioner.types import ImageSource
 
 MAX_FILE_BYTES = 20_000_000
@@ -60,7 +59,7 @@ class FileSource:
     @property
     def name(self) -> str:
         """The path as text that is safe to print: control characters and stray bytes appear as escapes."""
-        return _printable(str(self.path))
+        return printable(str(self.path))
 
     @property
     def version(self) -> str:
@@ -133,7 +132,7 @@ def load_image(picture: Picture, *, at_least: int = 0) -> np.ndarray:
     try:
         return decode_image(data, at_least=at_least)
     except ImageError as error:
-        raise ImageError(f"{_printable(source.name)}: {error.message}", code=error.code) from error
+        raise ImageError(f"{source.name}: {error.message}", code=error.code) from error
 
 
 def decode_image(data: bytes, *, at_least: int = 0, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -196,11 +195,6 @@ def check_array(array: np.ndarray | Image.Image) -> np.ndarray:
     elif array.shape[2] == 4:
         array = _on_white(array)
     return np.ascontiguousarray(array)
-
-
-def _printable(text: str) -> str:
-    unsafe = {"Cc", "Cs", "Zl", "Zp"}  # control characters, undecodable bytes, line and paragraph separators
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in unsafe else c for c in text)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

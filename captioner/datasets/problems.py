@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from captioner.errors import DataError
+from captioner.errors import DataError, printable
 
 NAMES_SHOWN = 5
 """How many names of each kind a summary gives."""
@@ -83,7 +83,7 @@ class ProblemLog:
         """One line a kind, with the count and the first few names; empty when there are no problems."""
         lines = []
         for kind, count in self.counts().items():
-            names = [problem.name for problem in self.problems if problem.kind is kind]
+            names = [printable(problem.name) for problem in self.problems if problem.kind is kind]
             more = f" and {count - NAMES_SHOWN:,} more" if count > NAMES_SHOWN else ""
             lines.append(f"{count:,} × {kind}: {', '.join(names[:NAMES_SHOWN])}{more}")
         return "\n".join(lines)

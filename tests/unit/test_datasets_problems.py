@@ -30,6 +30,14 @@ def test_summary_has_a_line_a_kind_and_the_first_five_names():
     assert ProblemLog().summary() == ""
 
 
+def test_names_from_data_files_cannot_write_to_the_terminal():
+    log = ProblemLog([missing("a\x1b[31m.jpg"), missing("two\nlines.jpg")])
+    assert log.summary() == r"2 × listed picture without a file: a\x1b[31m.jpg, two\nlines.jpg"
+    with pytest.raises(DataError) as caught:
+        log.check(total=2, max_bad_share=0)
+    assert caught.value.message.isprintable()
+
+
 @pytest.mark.parametrize(("bad", "accepted"), [(0, True), (5, True), (6, False), (100, False)])
 def test_check_allows_the_share_and_no_more(bad, accepted):
     log = ProblemLog(missing(f"{number}.jpg") for number in range(bad))
