@@ -1,13 +1,17 @@
 """The options of a build, typed and checked once; the only home of defaults. Knows nothing of YAML or flags.
 
 `cli/build.py` derives the flags and the YAML keys of `build_and_run.py` from these classes: a field's name is its flag
-and its key, the sentence under `Args:` is its help text.
+and its key, the sentence under `Args:` is its help text. A value of another type is refused, not converted: what Python
+and bundles give is held to the same types as flags.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from captioner.errors import ConfigError
 
@@ -18,6 +22,12 @@ INJECT = ("par", "init", "pre", "merge")
 FEATURE_KINDS = ("pooled", "grid")
 FRAMINGS = ("whole", "center")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+MAX_BEAM = 100
+MAX_LENGTH = 1000
+"""Longest caption in tokens, the end token counted."""
+MAX_THREADS = 256
+"""More would bring a machine to the limit of its processes, and no graph here has work for as many."""
 
 
 def _require(condition: bool, option: str, value: object, expected: str) -> None:
@@ -29,6 +39,27 @@ def _one_of(option: str, value: str, valid: Sequence[str]) -> None:
     _require(value in valid, option, value, "one of " + ", ".join(valid))
 
 
+def _check_types(config: Any) -> None:
+    """Hold every field to the type of its default; a whole number may stand for a number, nothing else for another."""
+    for field in fields(config):
+        value, kind = getattr(config, field.name), type(field.default)
+        if kind is float:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            # The comparison is false for NaN and infinity, and exact for whole numbers that no float can hold.
+            _require(is_number and abs(value) <= sys.float_info.max, field.name, value, "a finite number")
+        elif kind is int:
+            _require(isinstance(value, int) and not isinstance(value, bool), field.name, value, "a whole number")
+        else:
+            expected = {str: "a text", bool: "true or false"}.get(kind, f"a {kind.__name__}")
+            _require(isinstance(value, kind), field.name, value, expected)
+
+
+def check_threads(threads: int) -> None:
+    """Raise ConfigError when a captioner cannot be asked to use so many processor threads."""
+    is_count = isinstance(threads, int) and not isinstance(threads, bool)
+    _require(is_count and 1 <= threads <= MAX_THREADS, "threads", threads, f"1 to {MAX_THREADS}")
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Where pictures and captions come from.
@@ -37,7 +68,7 @@ class DataConfig:
         data: `scenes` (drawn by the package, no download) or a folder with pictures and captions.
         limit: use only the first N pictures of each split, for trying things; 0 uses all.
         min_count: a word must occur this often in the training captions to enter the vocabulary.
-        max_words: longer captions are cut to this many words for training.
+        max_words: longer captions are cut to this many words for training; at most 999.
         max_bad_share: stop when more than this share of the pictures is missing, corrupt or without a caption.
     """
 
@@ -48,9 +79,11 @@ class DataConfig:
     max_bad_share: float = 0.05
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _require(self.limit >= 0, "limit", self.limit, "0 (all) or a positive number of pictures")
         _require(self.min_count >= 1, "min_count", self.min_count, "1 or more")
-        _require(self.max_words >= 1, "max_words", self.max_words, "1 or more")
+        most = MAX_LENGTH - 1  # the end token follows
+        _require(1 <= self.max_words <= most, "max_words", self.max_words, f"1 to {most}")
         _require(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "a share between 0 and 1")
 
 
@@ -74,6 +107,7 @@ class EncoderConfig:
     framing: str = "whole"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _require(bool(self.encoder), "encoder", self.encoder, "a name, a hub id or a folder")
         _one_of("features", self.features, FEATURE_KINDS)
         _one_of("framing", self.framing, FRAMINGS)
@@ -101,6 +135,7 @@ class DecoderConfig:
     tie_weights: bool = False
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _one_of("decoder", self.decoder, DECODERS)
         _one_of("inject", self.inject, INJECT)
         _require(1 <= self.embed <= 8192, "embed", self.embed, "1 to 8192")
@@ -124,9 +159,9 @@ class TrainConfig:
         clip: gradients are scaled down to this norm.
         patience: stop after this many epochs without a better CIDEr on dev.
         seed: of everything random; the same seed gives the same weights on a CPU.
-        threads: processor threads; 0 takes all cores that this process may use.
+        threads: processor threads, at most 256; 0 takes all cores that this process may use.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
-        accelerator: as in Lightning: `auto`, `cpu`, `gpu`, `mps` …
+        accelerator: as in Lightning: `auto`, `cpu`, `gpu`, `cuda`, `mps` or `tpu`.
         devices: how many GPUs or processes, or `auto` for all GPUs; each takes its share of every epoch's batches.
     """
 
@@ -146,6 +181,7 @@ class TrainConfig:
     devices: str = "1"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         _require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
@@ -156,8 +192,11 @@ class TrainConfig:
         _require(self.clip > 0, "clip", self.clip, "more than 0")
         _require(self.patience >= 1, "patience", self.patience, "1 or more")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
-        _require(self.threads >= 0, "threads", self.threads, "0 (all cores) or more")
+        _require(0 <= self.threads <= MAX_THREADS, "threads", self.threads, f"0 (all cores) to {MAX_THREADS}")
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("accelerator", self.accelerator, ACCELERATORS)
+        is_count = re.fullmatch("[1-9][0-9]{0,3}", self.devices) is not None
+        _require(self.devices == "auto" or is_count, "devices", self.devices, "auto, or how many: 1 to 9999")
 
 
 @dataclass(frozen=True)
@@ -182,13 +221,23 @@ class DecodeConfig:
     no_repeat_ngram: int = 3
 
     def __post_init__(self) -> None:
-        _require(1 <= self.beam <= 100, "beam", self.beam, "1 to 100")
-        _require(1 <= self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
-        _require(1 <= self.max_length <= 1000, "max_length", self.max_length, "1 to 1000 tokens")
+        _check_types(self)
+        _require(1 <= self.n_best <= MAX_BEAM, "n_best", self.n_best, f"1 to {MAX_BEAM}")
+        _require(1 <= self.beam <= MAX_BEAM, "beam", self.beam, f"1 to {MAX_BEAM}")
+        _require(self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
+        _require(1 <= self.max_length <= MAX_LENGTH, "max_length", self.max_length, f"1 to {MAX_LENGTH} tokens")
         longest = self.max_length
         _require(0 <= self.min_length <= longest, "min_length", self.min_length, f"0 to max_length, {longest}")
         _require(0 <= self.length_penalty <= 10, "length_penalty", self.length_penalty, "0 to 10")
         _require(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "0 (off) or more")
+
+    def changed(self, options: Mapping[str, Any]) -> DecodeConfig:
+        """This, with other values for the fields that `options` names. Raises ConfigError, also for unknown names."""
+        valid = [field.name for field in fields(self)]
+        for name in options:
+            if name not in valid:
+                raise ConfigError(f"there is no option {name!r} for decoding; the options are {', '.join(valid)}")
+        return replace(self, **options)
 
 
 @dataclass(frozen=True)
@@ -200,3 +249,6 @@ class BuildConfig:
     decoder: DecoderConfig = DecoderConfig()
     train: TrainConfig = TrainConfig()
     decode: DecodeConfig = DecodeConfig()
+
+    def __post_init__(self) -> None:
+        _check_types(self)

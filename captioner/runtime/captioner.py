@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,17 +53,18 @@ class Captioner:
             yield from self.caption_batch(chunk, **options)
 
     def check_options(self, **options: Any) -> None:
-        """Raise ConfigError when one of the options for `caption` is out of range."""
+        """Raise ConfigError when one of the options for `caption` is unknown, of the wrong type or out of range."""
         self._decode_config(options)
 
     def _decode_config(self, options: dict[str, Any]) -> DecodeConfig:
         config = self.bundle.manifest.decode
         # Of beam and n_best, the one that was not asked for makes room for the other.
-        if "n_best" in options and "beam" not in options:
-            options = {**options, "beam": max(config.beam, options["n_best"])}
-        elif "beam" in options and "n_best" not in options:
-            options = {**options, "n_best": min(config.n_best, options["beam"])}
-        return replace(config, **options)
+        beam, n_best = options.get("beam"), options.get("n_best")
+        if "beam" not in options and isinstance(n_best, int):
+            options = {**options, "beam": max(config.beam, n_best)}
+        elif "n_best" not in options and isinstance(beam, int):
+            options = {**options, "n_best": max(1, min(config.n_best, beam))}
+        return config.changed(options)
 
     def _caption_squares(self, squares: np.ndarray, config: DecodeConfig) -> list[Caption]:
         pixels = self.bundle.manifest.preprocess.normalize(squares)  # (batch, 3, size, size)
