@@ -12,6 +12,8 @@
 Saving builds a temporary folder beside the target and renames it; whenever it is killed, the old bundle or the new one
 is found. Loading checks every file against the manifest before anything is used. Knows nothing of torch, and of ONNX
 only the file names.
+
+(Longer than 300 lines: what is written, how it is verified and where it is found are one contract.)
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.config import DecodeConfig
-from captioner.errors import BundleError, CaptionerError
+from captioner.errors import BundleError, CaptionerError, VocabularyError
 from captioner.images import PreprocessSpec
 from captioner.text.vocabulary import Vocabulary
 from captioner.version import __version__
@@ -41,6 +43,9 @@ DECODER_STEP = "decoder_step.onnx"
 WEIGHTS = "weights.safetensors"
 REQUIRED = (VOCABULARY, ENCODER, DECODER_START, DECODER_STEP)
 OPTIONAL = (WEIGHTS,)
+
+ELSEWHERE = "bundles.txt"
+"""Beside the runs: the bundles that were saved outside of them, one folder a line, seen from where the runs are."""
 
 MAX_MANIFEST_BYTES = 1_000_000
 MAX_FILE_BYTES = 2_000_000_000
@@ -93,7 +98,7 @@ class Manifest:
             values = {
                 **data,
                 "preprocess": PreprocessSpec.from_json(data["preprocess"]),
-                "decode": _decode_config(data["decode"]),
+                "decode": DecodeConfig().changed(data["decode"]),
                 "scores": tuple(data["scores"]),
             }
             return cls(**values)
@@ -106,14 +111,6 @@ _KINDS = (
     ("a text", str, ("created", "vocabulary_fingerprint", "package_version")),
     ("a list", list, ("scores",)),
 )
-
-
-def _decode_config(values: Mapping[str, Any]) -> DecodeConfig:
-    for field in fields(DecodeConfig):
-        kinds = (int,) if isinstance(field.default, int) else (int, float)
-        if field.name in values and type(values[field.name]) not in kinds:
-            raise BundleError(f"`{field.name}` is not a {'whole ' if kinds == (int,) else ''}number")
-    return DecodeConfig(**values)
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ class Bundle:
 
 
 def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files: Mapping[str, Path]) -> None:
-    """Write a bundle in place of whatever bundle is at `folder`; all or nothing.
+    """Write a bundle in place of the bundle or empty folder at `folder`, if there is one; all or nothing.
 
     Only one process at a time may save to a folder.
 
@@ -141,8 +138,10 @@ def save_bundle(folder: Path, manifest: Manifest, vocabulary: Vocabulary, files:
         files: the graphs and weights by bundle name, copied from where they are.
 
     Raises:
-        BundleError: a file is missing, the vocabulary is another one, or the folder cannot be written.
+        BundleError: a file is missing, the vocabulary is another one, the folder cannot be written, or it is full of
+            what is no bundle.
     """
+    _check_replaceable(folder)
     if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
         raise BundleError("the vocabulary is not the one that the weights were trained with")
     missing = [name for name in REQUIRED if name != VOCABULARY and name not in files]
@@ -187,20 +186,64 @@ def load_bundle(folder: Path) -> Bundle:
     for name, entry in entries.items():
         _verify(folder / name, entry)
     manifest = Manifest.from_json(data)
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    try:
+        vocabulary = Vocabulary.load(folder / VOCABULARY)
+    except VocabularyError as error:
+        raise BundleError(error.message) from None
     if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
         raise BundleError(f"the vocabulary in {folder} is not the one that the weights were trained with")
     return Bundle(folder, manifest, vocabulary)
 
 
 def newest_bundle(runs: Path) -> Path | None:
-    """The bundle below `runs/*/bundle` that was saved last, by its own record; None when there is none."""
+    """The bundle that was saved last, by its own record; None when there is none.
+
+    It is looked for at `runs/*/bundle` and where `remember_bundle` noted; what is gone or damaged is passed over.
+    """
     created: dict[Path, str] = {}
-    for run in runs.glob("*"):
-        with suppress(BundleError):
-            folder = run / "bundle"
+    for folder in (*(run / "bundle" for run in runs.glob("*")), *(runs.parent / line for line in _remembered(runs))):
+        with suppress(BundleError, OSError, ValueError):  # ValueError: a line with a null is no path
             created[folder] = str(_read_manifest(_standing(folder)).get("created", ""))
     return max(created, key=lambda folder: (created[folder], str(folder))) if created else None
+
+
+def remember_bundle(runs: Path, folder: Path) -> None:
+    """Note a bundle that was saved outside of `runs/*/bundle`, for `newest_bundle`; nothing is noted twice.
+
+    Raises:
+        BundleError: the note cannot be written; the bundle itself is none the worse.
+    """
+    try:
+        place, home = folder.resolve(), runs.resolve()
+    except OSError as error:  # the folder that this process runs in is gone
+        raise BundleError(f"cannot note where the bundle is: {error.strerror}") from None
+    if place.name == "bundle" and place.parent.parent == home:
+        return
+    line = str(place.relative_to(home.parent) if place.is_relative_to(home.parent) else place)
+    lines = _remembered(runs)
+    if line in lines:
+        return
+    if "\n" in line:
+        raise BundleError(f"cannot note in {runs / ELSEWHERE} where the bundle is: its name goes over two lines")
+    temporary = runs / f".{ELSEWHERE}.{os.getpid()}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes("".join(f"{each}\n" for each in (*lines, line)).encode(errors="surrogateescape"))
+        temporary.replace(runs / ELSEWHERE)
+    except OSError as error:
+        raise BundleError(f"cannot note in {runs / ELSEWHERE} where the bundle is: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _remembered(runs: Path) -> list[str]:
+    """The lines of the note, none when there is no note. Names of folders may hold bytes that are not UTF-8."""
+    try:
+        text = (runs / ELSEWHERE).read_bytes().decode(errors="surrogateescape")
+    except OSError:
+        return []
+    return [line for line in text.split("\n") if line]
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -272,6 +315,19 @@ def _standing(folder: Path) -> Path:
     """The folder itself, or the one that it was about to replace when saving was killed between the two renames."""
     aside = _aside(folder)
     return aside if aside.is_dir() and not folder.exists() else folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise BundleError when something is at `folder` that is no bundle: saving there would delete somebody's files."""
+    try:
+        if folder.is_dir() and not (folder / MANIFEST).exists() and any(folder.iterdir()):
+            raise BundleError(
+                f"{folder} is full of files that are no bundle ({MANIFEST} is missing); move them, or save elsewhere"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise BundleError(f"{folder} is a file; move it, or save the bundle elsewhere")
+    except OSError as error:
+        raise BundleError(f"cannot look into {folder}: {error.strerror}") from None
 
 
 def _replace_folder(new: Path, old: Path) -> None:

@@ -16,6 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captioner.bundle import remember_bundle
+from captioner.cli.caption import RUNS
 from captioner.config import BuildConfig, DataConfig, DecodeConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.errors import CaptionerError, ConfigError, MissingDependencyError
 
@@ -64,6 +66,10 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner build",
     except KeyboardInterrupt:
         print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    try:
+        remember_bundle(RUNS, workspace.bundle)
+    except CaptionerError as error:  # the captioner is finished and where it belongs
+        print(f"{program}: {error.message}; name it with --model", file=sys.stderr)
     print(f"caption a picture: python run_captioner.py photo.jpg --model {workspace.bundle}", file=sys.stderr)
     print(workspace.bundle)
     return 0
@@ -95,7 +101,7 @@ def parse(
     except UnicodeDecodeError:
         raise ConfigError("the file of --config is not UTF-8 text; save it as UTF-8") from None
     config = BuildConfig(**{section: _section(kind, values) for section, kind in SECTIONS.items()})
-    out = values.out or Path("runs") / (Path(config.data.data).resolve().name or "data")
+    out = values.out or RUNS / (Path(config.data.data).resolve().name or "data")
     return config, Workspace(Path(out), Path(values.cache))
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from captioner.bundle import load_bundle  # noqa: E402
+from captioner.bundle import load_bundle, newest_bundle  # noqa: E402
 from captioner.cli.build import main, parse  # noqa: E402
 from captioner.config import BuildConfig  # noqa: E402
 from captioner.training.checkpoint import load_checkpoint  # noqa: E402
@@ -119,6 +119,12 @@ def test_flags_may_have_dashes_or_underscores(spelling):
         (["--tie-weights", "perhaps"], "tie_weights"),
         (["--inject", "beside"], "par, init, pre, merge"),
         (["--precision", "float"], "32-true"),
+        (["--accelerator", "warp"], "auto, cpu, gpu"),
+        (["--devices", "0"], "--devices is '0'"),
+        (["--threads", "100000"], "--threads is 100000"),
+        (["--max-words", "1000"], "--max-words is 1000"),
+        (["--length-penalty", "nan"], "length_penalty"),
+        (["--n-best", "200"], "--n-best is 200"),
         (["--learning-rate=-1"], "--learning-rate is -1"),
         (["--config", "gone.yaml"], "gone.yaml"),
         (["--config"], "config"),
@@ -356,6 +362,7 @@ def test_one_corrupt_picture_is_reported_once_and_left_out(capsys):
     assert errors.count("00_red.jpg") == 1
     assert "1 × corrupt picture: 00_red.jpg" in errors
     assert "39 pictures, 39 of them new" in errors
+    assert newest_bundle(Path("runs")) == Path("out/bundle")  # saved elsewhere, and found all the same
     bundle = load_bundle(Path("out/bundle"))
     assert set(bundle.vocabulary.words) == {"a", "box", "that", "is", *COLOURS}
     assert "True" not in {score["name"] for score in bundle.manifest.scores}  # only drawn scenes can be judged

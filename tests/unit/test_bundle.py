@@ -25,6 +25,7 @@ from captioner.bundle import (
     Manifest,
     load_bundle,
     newest_bundle,
+    remember_bundle,
     save_bundle,
 )
 from captioner.config import DecodeConfig
@@ -146,6 +147,29 @@ def test_a_save_that_fails_leaves_the_old_bundle(folder, tmp_path):
         save_bundle(folder, manifest_of(created="2027"), WORDS, {**parts, WEIGHTS: tmp_path / "gone"})
     assert load_bundle(folder).manifest.created == manifest_of().created
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "parts of bundle"]
+
+
+@pytest.mark.parametrize("what", ["files", "a folder", "a file in its place"])
+def test_what_is_no_bundle_is_never_replaced(tmp_path, what):
+    target = tmp_path / "pictures"
+    if what == "a file in its place":
+        target.write_bytes(b"mine")
+    elif what == "files":
+        target.mkdir()
+        (target / "photo.jpg").write_bytes(b"mine")
+    else:
+        (target / "more").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BundleError, match=r"no bundle|is a file"):
+        save(target)
+    shutil.rmtree(tmp_path / "parts of pictures")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_empty_folder_may_become_a_bundle(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    save(tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").vocabulary == WORDS
 
 
 # ---- damage ---------------------------------------------------------------------------------------------------------
@@ -285,9 +309,11 @@ def test_the_vocabulary_of_other_weights_is_refused(folder):
         (lambda data: data["decode"].update(beam=10**9), "beam"),
         (lambda data: data["decode"].update(beam=2.5), "beam"),
         (lambda data: data["decode"].update(beam=True), "beam"),
-        (lambda data: data["decode"].update(max_length="9"), "max_length"),
+        (lambda data: data["decode"].update(max_length="9"), "max.length"),
         (lambda data: data["decode"].update(length_penalty=float("nan")), "length.penalty"),
-        (lambda data: data["decode"].update(temperature=1), "temperature"),
+        (lambda data: data["decode"].update(length_penalty=float("inf")), "length.penalty"),
+        (lambda data: data["decode"].update(length_penalty="1"), "length.penalty"),
+        (lambda data: data["decode"].update(temperature=1), "no option 'temperature'"),
         (lambda data: data["preprocess"].update(size=10**6), "size"),
         (lambda data: data["preprocess"].update(std=[0, 1, 1]), "std"),
         (lambda data: data["preprocess"].pop("mean"), "mean"),
@@ -304,6 +330,15 @@ def test_the_vocabulary_of_other_weights_is_refused(folder):
 def test_a_wrong_value_is_refused_by_name(folder, change, message):
     edit(folder, change)
     with pytest.raises(BundleError, match=message):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"format": 1, "rules": "other", "tokens": []}'])
+def test_a_broken_vocabulary_is_refused_even_when_it_is_sealed(folder, content):
+    (folder / VOCABULARY).write_bytes(content)
+    entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    edit(folder, lambda data: data["files"].update({VOCABULARY: entry}))
+    with pytest.raises(BundleError, match=f"vocabulary .*{VOCABULARY}"):
         load_bundle(folder)
 
 
@@ -416,6 +451,73 @@ def test_what_cannot_be_read_is_not_the_newest(tmp_path):
 def test_there_may_be_none(tmp_path):
     assert newest_bundle(tmp_path) is None
     assert newest_bundle(tmp_path / "runs") is None
+
+
+# ---- saved elsewhere ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """`runs` as commands name it, seen from the folder that they run in."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "runs" / "a" / "bundle", created="2026")
+    return Path("runs")
+
+
+def test_a_bundle_saved_elsewhere_is_found(runs, tmp_path, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "bundle"
+    for place, created, line in (
+        (Path("else where") / "bundle", "2027", "else where/bundle"),
+        (tmp_path / "runs" / "deep" / "down" / "bundle", "2028", "runs/deep/down/bundle"),
+        (outside, "2029", str(outside)),
+    ):
+        save(place, created=created)
+        assert newest_bundle(runs) != Path(line)
+        remember_bundle(runs, place)
+        assert newest_bundle(runs) == Path(line)
+        assert (runs / "bundles.txt").read_text(encoding="utf-8").splitlines()[-1] == line
+    assert not [path for path in runs.iterdir() if path.name.startswith(".")]
+
+
+def test_a_bundle_is_remembered_once_and_not_at_all_where_it_is_looked_for(runs):
+    remember_bundle(runs, runs / "a" / "bundle")
+    assert not (runs / "bundles.txt").exists()
+    for _ in range(2):
+        remember_bundle(runs, Path("out/bundle"))
+        remember_bundle(runs, Path("out/bundle").resolve())
+    assert (runs / "bundles.txt").read_bytes() == b"out/bundle\n"
+
+
+def test_remembering_makes_the_folder_for_it(tmp_path):
+    save(tmp_path / "out" / "bundle")
+    remember_bundle(tmp_path / "runs", tmp_path / "out" / "bundle")
+    assert newest_bundle(tmp_path / "runs") == tmp_path / "out" / "bundle"
+
+
+def test_a_remembered_bundle_that_is_gone_or_was_none_is_passed_over(runs):
+    save(Path("out/bundle"), created="2027")
+    remember_bundle(runs, Path("out/bundle"))
+    with (runs / "bundles.txt").open("ab") as file:
+        file.write(b"nowhere\n\n\0\n\xff\n" + b"x" * 5000)
+    assert newest_bundle(runs) == Path("out/bundle")
+    shutil.rmtree("out")
+    assert newest_bundle(runs) == runs / "a" / "bundle"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse names that are not UTF-8")
+def test_names_that_are_not_utf_8_are_remembered_too(runs):
+    folder = Path(os.fsdecode(b"caf\xe9\r")) / "bundle"
+    save(folder, created="2027")
+    remember_bundle(runs, folder)
+    assert newest_bundle(runs) == folder
+
+
+def test_what_cannot_be_remembered_says_so(runs):
+    with pytest.raises(BundleError, match="two lines"):
+        remember_bundle(runs, Path("two\nlines"))
+    Path("file").touch()
+    with pytest.raises(BundleError, match="cannot note"):
+        remember_bundle(Path("file"), Path("out/bundle"))
 
 
 def test_a_swollen_file_is_refused_without_being_read(folder, monkeypatch):
