@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, Bundle, load_bundle
-from captioner.config import DecodeConfig
+from captioner.config import DecodeConfig, check_threads
 from captioner.decoding.decode import decode
+from captioner.errors import BundleError
 from captioner.images import Picture, load_image
 from captioner.runtime.onnx_step import OnnxStepModel
-from captioner.runtime.session import OnnxEncoder
+from captioner.runtime.session import OnnxEncoder, Shape
 from captioner.types import Candidate, Caption, CaptionCandidate, Word
+
+MAX_FEATURE = 2**24
+"""Numbers in the feature of one picture; the largest vision transformers come to a million."""
 
 
 class Captioner:
@@ -23,9 +28,32 @@ class Captioner:
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         """Open the graphs of a verified bundle; see `load`."""
+        check_threads(threads)
         self.bundle = bundle
         self._encoder = OnnxEncoder(bundle.path(ENCODER), threads)
         self._steps = OnnxStepModel(bundle.path(DECODER_START), bundle.path(DECODER_STEP), threads)
+        self._check_graphs()
+
+    def _check_graphs(self) -> None:
+        """Hold what the graphs declare to each other and to the manifest, before any picture is read."""
+        size = self.bundle.manifest.preprocess.size
+        self._require("the encoder takes pixels", self._encoder.input_shape, (3, size, size))
+        feature = self._encoder.output_shape[1:]
+        sizes = [side for side in feature if isinstance(side, int) and side > 0]
+        if not 1 <= len(feature) <= 2 or len(sizes) != len(feature) or prod(sizes) > MAX_FEATURE:
+            raise BundleError(
+                f"{self.bundle.folder}: the encoder gives features of shape {feature}; expected one or two sizes, "
+                f"of at most {MAX_FEATURE:,} numbers in all"
+            )
+        self._require("the decoder takes features", self._steps.features_shape, feature)
+        self._require("the decoder gives words", self._steps.log_probs_shape, (len(self.bundle.vocabulary),))
+
+    def _require(self, what: str, shape: Shape, expected: Shape) -> None:
+        if not shape or isinstance(shape[0], int) or shape[1:] != expected:
+            raise BundleError(
+                f"{self.bundle.folder}: {what} of shape {shape}; expected a free batch and {expected}: its graphs, "
+                "preprocessing and vocabulary are not of one captioner; export it again"
+            )
 
     def caption(self, picture: Picture, **options: Any) -> Caption:
         """Caption one picture.
@@ -36,7 +64,8 @@ class Captioner:
 
         Raises:
             ImageError: the picture cannot be read.
-            ConfigError: an option is out of range.
+            ConfigError: an option is unknown, of the wrong type or out of range.
+            BundleError: a graph fails at its work.
         """
         return self.caption_batch([picture], **options)[0]
 
@@ -88,9 +117,11 @@ def load(folder: str | Path, *, threads: int = 1) -> Captioner:
 
     Args:
         folder: the bundle's folder.
-        threads: processor threads for one picture.
+        threads: processor threads for one picture, 1 to 256.
 
     Raises:
-        BundleError: it is not a bundle, incomplete, changed since it was saved, or of a newer format.
+        BundleError: it is not a bundle, incomplete, changed since it was saved, of a newer format, or its graphs do not
+            fit its manifest and vocabulary.
+        ConfigError: too few threads, or too many.
     """
     return Captioner(load_bundle(Path(folder)), threads)

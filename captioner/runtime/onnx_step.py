@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from captioner.errors import BundleError
-from captioner.runtime.session import open_session
+from captioner.runtime.session import declared, open_session, run_graph
 
 State = dict[str, np.ndarray]
 """The tensors of the state by the names that the graphs give them, one row a caption."""
@@ -23,20 +23,29 @@ class OnnxStepModel:
     def __init__(self, start: Path | bytes, step: Path | bytes, threads: int = 1) -> None:
         self._start = open_session(start, threads)
         self._step = open_session(step, threads)
-        self._state_names = [tensor.name for tensor in self._start.get_outputs()]
-        inputs = {tensor.name for tensor in self._step.get_inputs()}
-        if inputs != {TOKENS, *self._state_names}:
+        begins, state = declared(self._start.get_inputs()), declared(self._start.get_outputs())
+        takes, gives = declared(self._step.get_inputs()), declared(self._step.get_outputs())
+        after = {NEXT + name: tensor for name, tensor in state.items()}
+        if (
+            begins.keys() != {FEATURES}
+            or takes.keys() != {TOKENS, *state}
+            or not {LOG_PROBS, *after} <= gives.keys()
+            or any(not kind.startswith("tensor(") for kind, _ in (*state.values(), *gives.values()))
+        ):
             raise BundleError("the start graph and the step graph do not fit together; export the captioner again")
+        self._state_names = list(state)
+        self.features_shape = begins[FEATURES][1]
+        self.log_probs_shape = gives[LOG_PROBS][1]
 
     def start(self, features: np.ndarray) -> State:
         """See `StepModel.start`."""
-        values = self._start.run(self._state_names, {FEATURES: features})
+        values = run_graph(self._start, self._state_names, {FEATURES: features}, len(features))
         return dict(zip(self._state_names, values, strict=True))
 
     def step(self, tokens: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """See `StepModel.step`."""
         wanted = [LOG_PROBS, *(NEXT + name for name in self._state_names)]
-        log_probs, *values = self._step.run(wanted, {TOKENS: tokens, **state})
+        log_probs, *values = run_graph(self._step, wanted, {TOKENS: tokens, **state}, len(tokens))
         return log_probs, dict(zip(self._state_names, values, strict=True))
 
     def reorder(self, state: State, rows: np.ndarray) -> State:

@@ -1,0 +1,189 @@
+"""Whatever graphs a sealed bundle holds, a captioner captions with them or refuses them in one line."""
+
+import io
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytestmark = pytest.mark.torch
+
+from graphs import FLOAT, SIZE, VOCAB, encoder, graph, save_captioner, start, step, with_external_data  # noqa: E402
+from onnx import helper  # noqa: E402
+from PIL import Image  # noqa: E402
+
+import captioner  # noqa: E402
+from captioner.errors import BundleError, CaptionerError, ConfigError  # noqa: E402
+from captioner.runtime import captioner as runtime  # noqa: E402
+from captioner.runtime.session import open_session, run_graph  # noqa: E402
+
+PICTURE = np.zeros((SIZE, SIZE, 3), np.uint8)
+
+
+def refused(call, match: str) -> str:
+    """The message of the BundleError that `call` raises: one line."""
+    with pytest.raises(BundleError, match=match) as caught:
+        call()
+    assert caught.value.message.isprintable()
+    return caught.value.message
+
+
+def test_the_captioner_of_these_tests_is_one(tmp_path):
+    model = captioner.load(save_captioner(tmp_path))
+    assert model.caption(PICTURE).text == "dog runs a"
+    assert [each.text for each in model.caption_batch([PICTURE] * 3)] == ["dog runs a"] * 3
+
+
+# ---- what the graphs declare ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("graphs", "message"),
+    [
+        ({"encoder": encoder(size=SIZE + 1)}, r"encoder takes pixels .*expected a free batch and \(3, 8, 8\)"),
+        ({"encoder": encoder(batch=1)}, "encoder takes pixels .*expected a free batch"),
+        ({"encoder": encoder(copies=2)}, r"decoder takes features of shape .*expected a free batch and \(6,\)"),
+        ({"encoder": encoder(declared=4)}, r"encoder gives features of shape \(None,\)"),
+        ({"encoder": encoder(copies=2**23)}, "at most 16,777,216 numbers"),
+        ({"encoder": start()}, "does not turn pixels into features|encoder takes pixels"),
+        ({"encoder": step()}, "does not turn pixels into features"),
+        ({"decoder_start": start(channels=4)}, "decoder takes features"),
+        ({"decoder_start": encoder()}, "do not fit together"),
+        ({"decoder_start": start(output="SequenceConstruct")}, "do not fit together|not a graph"),
+        ({"decoder_step": step(VOCAB + 1, declared=VOCAB + 1)}, rf"decoder gives words .*\({VOCAB},\)"),
+        ({"decoder_step": step(VOCAB + 1)}, "decoder gives words"),
+        ({"decoder_step": start()}, "do not fit together"),
+    ],
+)
+def test_graphs_that_do_not_fit_are_refused_before_any_picture_is_read(tmp_path, graphs, message):
+    folder = save_captioner(tmp_path, **graphs)
+    refused(lambda: captioner.load(folder), message)
+
+
+@pytest.mark.parametrize(
+    ("graphs", "message"),
+    [
+        ({"decoder_step": step(damaged=True)}, "nan as a log-probability"),
+        ({"decoder_step": step(fails=True)}, "failed in ONNX Runtime: .*out of .*bounds"),
+        ({"decoder_step": step(one_row=True)}, r"gave log_probs the shape \(1, 7\); expected 2 rows"),
+    ],
+)
+def test_graphs_that_fail_at_their_work_are_an_error_of_one_line(tmp_path, graphs, message, capfd):
+    model = captioner.load(save_captioner(tmp_path, **graphs))
+    with pytest.raises(CaptionerError, match=message) as caught:
+        model.caption_batch([PICTURE] * 2, beam=1)
+    assert caught.value.message.isprintable()
+    assert capfd.readouterr().err == ""  # ONNX Runtime says nothing beside it
+
+
+def test_features_of_another_number_of_pictures_are_refused(tmp_path):
+    flat = graph(
+        [helper.make_node("Reshape", ["pixels", "shape"], ["features"])],
+        {"pixels": (FLOAT, ["batch", 3, SIZE, SIZE])},
+        {"features": (FLOAT, ["other", 3])},
+        shape=np.array([-1, 3]),
+    )
+    model = captioner.load(save_captioner(tmp_path, encoder=flat))
+    refused(lambda: model.caption(PICTURE), r"gave features the shape \(64, 3\); expected 1 rows")
+
+
+def test_an_error_without_a_text_has_its_name():
+    class Silent:
+        def run(self, *_):
+            raise MemoryError
+
+    refused(lambda: run_graph(Silent(), [], {}, 1), "MemoryError")
+
+
+# ---- other files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder_start", "decoder_step"])
+def test_a_graph_that_reads_other_files_is_refused(tmp_path, name):
+    """The file is there, and its content right: ONNX Runtime would read it."""
+    models = {"encoder": encoder(), "decoder_start": start(), "decoder_step": step()}
+    if name == "decoder_start":
+        add = helper.make_node("Add", ["features", "nothing"], ["hidden"])
+        features = {"features": (FLOAT, ["batch", 3])}
+        models[name] = graph([add], features, {"hidden": (FLOAT, ["batch", 3])}, nothing=np.zeros(3, np.float32))
+    values = models[name].graph.initializer[-1].raw_data
+    folder = save_captioner(tmp_path, **{name: with_external_data(models[name], "values.bin")})
+    (folder / "values.bin").write_bytes(values)
+    refused(lambda: captioner.load(folder), f"{name}.onnx takes values from other files")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 2**18 - 14, 2**18 - 9, 2**18 - 5, 2**18 - 3])
+@pytest.mark.parametrize("length", [b"\x08", b"\x88\x80\x00"])
+def test_other_files_are_found_wherever_they_are_named(tmp_path, place, length):
+    """Also across two of the pieces that a graph is read in, and with the length in a longer spelling."""
+    content = b"\xff" * place + b"\x0a" + length + b"location" + b"\x12\x01w"
+    (tmp_path / "graph.onnx").write_bytes(content)
+    refused(lambda: open_session(content), "takes values from other files")
+    refused(lambda: open_session(tmp_path / "graph.onnx"), "takes values from other files")
+
+
+def test_a_graph_may_speak_of_a_location(tmp_path):
+    named = graph(
+        [helper.make_node("Identity", ["features"], ["hidden"], name="/location/embedding location")],
+        {"features": (FLOAT, ["batch", 3])},
+        {"hidden": (FLOAT, ["batch", 3])},
+    )
+    assert b"location" in named.SerializeToString()
+    assert captioner.load(save_captioner(tmp_path, decoder_start=named)).caption(PICTURE).text == "dog runs a"
+
+
+def test_a_graph_that_is_gone_is_named(tmp_path):
+    refused(lambda: open_session(tmp_path / "gone.onnx"), "cannot read gone.onnx: No such file")
+
+
+def test_a_file_of_another_runtime_is_not_taken_for_a_graph():
+    refused(lambda: open_session(b"\x18\0\0\0ORTM" + bytes(100)), "not a graph that ONNX Runtime can run")
+
+
+# ---- options --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beem": 3}, "no option 'beem' .*beam, n_best, max_length"),
+        ({"beam": "3"}, "--beam is '3'; expected a whole number"),
+        ({"beam": 2.0}, "--beam is 2.0; expected a whole number"),
+        ({"beam": None}, "--beam is None"),
+        ({"beam": 0}, "--beam is 0"),
+        ({"beam": 101}, "--beam is 101; expected 1 to 100"),
+        ({"n_best": True}, "--n-best is True; expected a whole number"),
+        ({"n_best": "2"}, "--n-best is '2'"),
+        ({"n_best": 200}, "--n-best is 200; expected 1 to 100"),
+        ({"n_best": 0}, "--n-best is 0"),
+        ({"beam": 2, "n_best": 3}, "--n-best is 3; expected 1 to the beam size, 2"),
+        ({"length_penalty": "x"}, "--length-penalty is 'x'; expected a finite number"),
+        ({"length_penalty": float("inf")}, "--length-penalty is inf; expected a finite number"),
+        ({"length_penalty": float("nan")}, "--length-penalty is nan; expected a finite number"),
+    ],
+)
+def test_a_wrong_option_is_a_config_error_by_name(tmp_path, options, message):
+    model = captioner.load(save_captioner(tmp_path))
+    for call in (lambda: model.caption(PICTURE, **options), lambda: model.check_options(**options)):
+        with pytest.raises(ConfigError, match=message):
+            call()
+
+
+def test_of_beam_and_n_best_the_one_not_asked_for_makes_room(tmp_path):
+    model = captioner.load(save_captioner(tmp_path))
+    assert len(model.caption(PICTURE, n_best=4, no_repeat_ngram=0).candidates) == 4
+    assert len(model.caption(PICTURE, beam=1).candidates) == 1
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 100_000, True, "2", 1.0])
+def test_a_wrong_number_of_threads_is_refused_before_any_is_started(tmp_path, threads, monkeypatch):
+    folder = save_captioner(tmp_path)
+    monkeypatch.setattr(runtime, "OnnxEncoder", lambda *_: pytest.fail("a graph was opened"))
+    with pytest.raises(ConfigError, match=r"--threads is .*; expected 1 to 256"):
+        captioner.load(folder, threads=threads)
+
+
+def test_pictures_may_come_as_files(tmp_path):
+    data = io.BytesIO()
+    Image.fromarray(PICTURE).save(data, "PNG")
+    assert captioner.load(save_captioner(tmp_path)).caption(data.getvalue()).text == "dog runs a"
