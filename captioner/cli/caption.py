@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioner.errors import CaptionerError, ConfigError, ImageError
+from captioner.config import check_threads
+from captioner.errors import CaptionerError, ConfigError, ImageError, printable
 from captioner.version import __version__
 
 if TYPE_CHECKING:
@@ -30,11 +31,24 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption
     try:
         return _caption_all(arguments, program)
     except BrokenPipeError:  # the reader has seen enough, as in `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
+        return 1
+    except _OutputError as error:
+        _give_up_stdout()
+        print(f"{program}: {error.message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{program}: stopped", file=sys.stderr)
         return 130
+
+
+class _OutputError(CaptionerError):
+    """Captions cannot be written: the disk is full, for example."""
+
+
+def _give_up_stdout() -> None:
+    """Send what is still in the buffer nowhere; Python would try to write it once more when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _caption_all(arguments: argparse.Namespace, program: str) -> int:
@@ -60,7 +74,11 @@ def _caption_all(arguments: argparse.Namespace, program: str) -> int:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description="Caption pictures with a finished captioner.")
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Caption pictures with a finished captioner.",
+        allow_abbrev=False,  # what is short for one flag today may be short for two tomorrow
+    )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF files")
     parser.add_argument("--model", type=Path, metavar="DIR", help="bundle; default: the newest one in runs/")
     parser.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
@@ -74,11 +92,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 
 def _load(arguments: argparse.Namespace) -> Captioner:
+    check_threads(arguments.threads)
     from captioner.bundle import newest_bundle
     from captioner.runtime.captioner import load
 
-    if arguments.threads < 1:
-        raise ConfigError(f"--threads is {arguments.threads}; expected 1 or more")
     folder = arguments.model or newest_bundle(RUNS)
     if folder is None:
         raise ConfigError(
@@ -87,26 +104,39 @@ def _load(arguments: argparse.Namespace) -> Captioner:
     model = load(folder, threads=arguments.threads)
     if not arguments.model:
         saved = model.bundle.manifest.created[:19].replace("T", " ")
-        print(f"using {folder}, the newest captioner in {RUNS}/ (saved {saved} UTC)", file=sys.stderr)
+        where = f"in {RUNS}/" if folder.is_relative_to(RUNS) else "built here"
+        print(printable(f"using {folder}, the newest captioner {where} (saved {saved} UTC)"), file=sys.stderr)
     return model
 
 
 def _caption_one(
     model: Captioner, path: str, options: Mapping[str, Any], references: Mapping[str, list[str]], *, as_json: bool
 ) -> bool:
-    """Caption one picture and print it; False when it cannot be read."""
+    """Caption one picture and print it; False when it cannot be read, or the captioner fails with it."""
     try:
         caption = model.caption(path, **options)
-    except ImageError as error:
+    except CaptionerError as error:
+        # What is wrong with a picture names it already; what is wrong with the captioner does not.
+        message = error.message if isinstance(error, ImageError) else f"{printable(path)}: {error.message}"
         if as_json:
-            print(json.dumps({"path": path, "error": {"code": error.code, "message": error.message}}), flush=True)
-        print(_visible(error.message), file=sys.stderr)
+            _write([json.dumps({"path": path, "error": {"code": error.code, "message": message}})])
+        print(message, file=sys.stderr)
         return False
     if as_json:
-        print(json.dumps(_as_json(path, caption)), flush=True)  # ASCII: JSON whatever the encoding of stdout
+        _write([json.dumps(_as_json(path, caption))])  # ASCII: JSON whatever the encoding of stdout
     else:
-        print("\n".join(_as_text(path, caption, references.get(Path(path).name, []))), flush=True)
+        _write(_as_text(path, caption, references.get(Path(path).name, [])))
     return True
+
+
+def _write(lines: Sequence[str]) -> None:
+    """Print captions at once; raises `_OutputError` when they cannot be written, unless the reader has gone away."""
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(f"cannot write captions: {error.strerror}", code="output") from None
 
 
 def _as_json(path: str, caption: Caption) -> dict[str, Any]:
@@ -120,15 +150,10 @@ def _as_json(path: str, caption: Caption) -> dict[str, Any]:
 
 
 def _as_text(path: str, caption: Caption, references: Sequence[str]) -> list[str]:
-    lines = [f"{_visible(path)}: {caption.text}  (log-probability {caption.log_prob:.2f})"]
+    lines = [f"{path}: {caption.text}  (log-probability {caption.log_prob:.2f})"]
     lines += [f"    or: {each.text}  ({each.log_prob:.2f})" for each in caption.candidates[1:]]
     lines += [f"    true: {reference}" for reference in references]
-    return lines
-
-
-def _visible(text: str) -> str:
-    """Without control codes, which a hostile file name could send to the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return [printable(line) for line in lines]
 
 
 def _read_references(path: Path) -> dict[str, list[str]]:

@@ -4,14 +4,21 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT, run, start
 
+pytest.importorskip("onnx")
+
+from graphs import encoder, save_captioner, step
+
 import captioner
-from captioner.bundle import ENCODER, MANIFEST
+from captioner.bundle import ENCODER, MANIFEST, remember_bundle
+from captioner.cli.caption import main
 from captioner.images import load_image
 
 pytestmark = pytest.mark.torch  # to build the captioner; captioning itself needs none
@@ -160,7 +167,9 @@ def test_without_any_captioner_the_way_to_one_is_shown(built, tmp_path):
         (["x.png", "--beams", "3"], "--beams"),
         (["x.png", "--beam", "0"], "--beam is 0"),
         (["x.png", "--beam", "many"], "--beam"),
-        (["x.png", "--n-best", "1000"], "--beam is 1000"),
+        (["x.png", "--mod", "nowhere"], "--mod"),
+        (["x.png", "--n-best", "200"], "--n-best is 200; expected 1 to 100"),
+        (["x.png", "--n-best", "0"], "--n-best is 0"),
         (["x.png", "--beam", "2", "--n-best", "3"], "--n-best is 3"),
         (["x.png", "--max-length", "0"], "--max-length is 0"),
         (["x.png", "--threads", "0"], "--threads is 0"),
@@ -192,6 +201,65 @@ def test_a_broken_captioner_is_status_2(built, tmp_path, damage):
     assert process.stdout == ""
     assert str(broken) in process.stderr
     assert len(process.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "reason"),
+    [
+        ({"damaged": True}, "decoding", "nan as a log-probability"),
+        ({"fails": True}, "bundle", "failed in ONNX Runtime"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_captioner_that_fails_at_its_work_has_a_line_for_each_picture(built, tmp_path, fault, code, reason, as_json):
+    folder = save_captioner(tmp_path, decoder_step=step(**fault))
+    paths = [*built.pictures[:2], "gone.jpg"]
+    process = caption(built, *paths, "--model", folder, *(["--json"] if as_json else []))
+    assert process.returncode == 1
+    lines = process.stderr.splitlines()
+    assert len(lines) == 3
+    for line, path in zip(lines[:2], paths, strict=False):
+        assert line.startswith(f"{path}: ")
+        assert reason in line
+    answers = objects(process)
+    assert [answer["path"] for answer in answers] == ([str(path) for path in paths] if as_json else [])
+    for answer, line, expected in zip(answers, lines, (code, code, "missing"), strict=False):
+        assert answer["error"] == {"code": expected, "message": line}
+
+
+def test_a_captioner_whose_parts_do_not_fit_is_status_2(built, tmp_path):
+    folder = save_captioner(tmp_path, encoder=encoder(copies=2))
+    process = caption(built, built.pictures[0], "--model", folder)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert len(process.stderr.splitlines()) == 1
+    assert "the decoder takes features of shape" in process.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_full_disk_is_status_1_in_one_line(built, options):
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [sys.executable, ROOT / "run_captioner.py", built.pictures[0], "--model", built.bundle, *options],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert process.returncode == 1
+    assert process.stderr == "run_captioner.py: cannot write captions: No space left on device\n"
+
+
+def test_too_many_threads_are_refused_before_a_captioner_is_looked_for(capsys):
+    assert main(["x.png", "--model", "nowhere", "--threads", "100000"]) == 2
+    assert capsys.readouterr().err == "captioner caption: --threads is 100000; expected 1 to 256\n"
+
+
+def test_a_captioner_saved_elsewhere_is_found_and_named(built, tmp_path):
+    shutil.copytree(built.bundle, tmp_path / "elsewhere" / "bundle")
+    remember_bundle(tmp_path / "runs", tmp_path / "elsewhere" / "bundle")
+    process = caption(built, built.pictures[0], cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.startswith("using elsewhere/bundle, the newest captioner built here (saved ")
 
 
 # ---- names of files -------------------------------------------------------------------------------------------------
@@ -238,8 +306,19 @@ def test_names_cannot_write_to_the_terminal(built, odd, encoding):
     for text in (process.stdout, process.stderr):
         assert len(text.splitlines()) == len(NAMES)
         assert all(line.isprintable() for line in text.splitlines())
+        assert r"two\nlines.png: " in text
+        assert r"\x1b[31mred.png: " in text
+        assert r"caf\udce9 \udcff.png: " in text
     if encoding == "utf-8":
         assert "dog \N{DOG FACE}é.png: " in process.stdout
+
+
+def test_true_captions_cannot_write_to_the_terminal(built, tmp_path):
+    name = built.pictures[0].name
+    (tmp_path / "references.txt").write_text(f"{name}#0\ta \x1b[31mred\x07 dog\n", encoding="utf-8")
+    process = caption(built, built.pictures[0], "--references", tmp_path / "references.txt", "--model", built.bundle)
+    assert process.returncode == 0
+    assert process.stdout.splitlines()[-1] == r"    true: a \x1b[31mred\x07 dog"
 
 
 # ---- surroundings ---------------------------------------------------------------------------------------------------
