@@ -14,12 +14,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from captioner.bundle import remember_bundle
-from captioner.cli.caption import RUNS
+from captioner.cli.caption import HOW_TO_INSTALL, RUNS
 from captioner.config import BuildConfig, DataConfig, DecodeConfig, DecoderConfig, EncoderConfig, TrainConfig
-from captioner.errors import CaptionerError, ConfigError, MissingDependencyError
+from captioner.errors import CaptionerError, ConfigError, MissingDependencyError, printable
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -33,6 +32,8 @@ SECTIONS = {
     "train": TrainConfig,
     "decode": DecodeConfig,
 }
+SAYS_WHAT_TO_DO = {"--data", "--config", "--help", "-h", "--print_config"}
+"""A call without any of these takes the default recipe, if there is one."""
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner build", recipe: Path | None = None) -> int:
@@ -51,6 +52,9 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner build",
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if recipe is None and not {argument.partition("=")[0] for argument in arguments} & SAYS_WHAT_TO_DO:
+        print(f"{program}: name the data with --data FOLDER, or a recipe with --config FILE", file=sys.stderr)
+        return 2
     try:
         config, workspace = parse(arguments, program=program, recipe=recipe)
         from captioner.pipeline.build import build
@@ -66,6 +70,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner build",
     except KeyboardInterrupt:
         print(f"{program}: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    from captioner.bundle import remember_bundle
+
     try:
         remember_bundle(RUNS, workspace.bundle)
     except CaptionerError as error:  # the captioner is finished and where it belongs
@@ -87,13 +93,13 @@ def parse(
     missing = [name for name in ("jsonargparse", "yaml", "torch", "lightning") if not importlib.util.find_spec(name)]
     if missing:
         raise MissingDependencyError(
-            f"training needs {', '.join(missing)}; install the extra: pip install 'captioner[train]'"
+            f"training needs {', '.join(missing)}: " + HOW_TO_INSTALL.format(what="'.[train]'")
         )
     from captioner.pipeline.workspace import Workspace
 
     arguments = [_underscored(argument) for argument in arguments]
     named = {argument.partition("=")[0] for argument in arguments}
-    if recipe is not None and not named & {"--data", "--config", "--help", "-h", "--print_config"}:
+    if recipe is not None and not named & SAYS_WHAT_TO_DO:
         print(f"no --data and no --config: taking {recipe.name}", file=sys.stderr)
         arguments = [f"--config={recipe}", *arguments]
     try:
@@ -101,7 +107,8 @@ def parse(
     except UnicodeDecodeError:
         raise ConfigError("the file of --config is not UTF-8 text; save it as UTF-8") from None
     config = BuildConfig(**{section: _section(kind, values) for section, kind in SECTIONS.items()})
-    out = values.out or RUNS / (Path(config.data.data).resolve().name or "data")
+    trial = f"-first-{config.data.limit}" if config.data.limit else ""
+    out = values.out or RUNS / ((Path(config.data.data).resolve().name or "data") + trial)
     return config, Workspace(Path(out), Path(values.cache))
 
 
@@ -132,7 +139,11 @@ def _parser(program: str) -> ArgumentParser:
     from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
     class DashedParser(ArgumentParser):
-        """Shows flags with dashes; both spellings are understood."""
+        """Shows flags with dashes; both spellings are understood. An error is one line, without the usage."""
+
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            text = re.sub(r"--[a-z_]+", lambda flag: flag[0].replace("_", "-"), " ".join(message.split()))
+            self.exit(2, f"{program}: {printable(text)}; --help lists all options\n")
 
         def format_help(self, *arguments: Any, **options: Any) -> str:
             return re.sub(
@@ -141,7 +152,7 @@ def _parser(program: str) -> ArgumentParser:
 
     parser = DashedParser(prog=program, description="Train a captioner on pictures with captions.", allow_abbrev=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
-    parser.add_argument("--out", type=str, default="", help="folder of this build; default: runs/NAME of the data")
+    parser.add_argument("--out", type=str, default="", help="folder of this build; default: runs/NAME, as the data")
     parser.add_argument("--cache", type=str, default="runs/cache", help="features and encoder graphs, shared by builds")
     for kind in SECTIONS.values():
         parser.add_class_arguments(kind)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioner.config import check_threads
-from captioner.errors import CaptionerError, ConfigError, ImageError, printable
+from captioner.errors import CaptionerError, ConfigError, ImageError, MissingDependencyError, printable
 from captioner.version import __version__
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 """Where `build_and_run.py` saves, seen from the folder that it runs in."""
+HOW_TO_INSTALL = "activate the environment that has it (source .venv/bin/activate), or pip install {what} in its folder"
+"""What to do when a library is missing."""
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption") -> int:
@@ -83,7 +85,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, metavar="DIR", help="bundle; default: the newest one in runs/")
     parser.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
     parser.add_argument("--n-best", type=int, metavar="N", help="candidates to show for each picture")
-    parser.add_argument("--max-length", type=int, metavar="N", help="longest caption, in words")
+    parser.add_argument("--max-length", type=int, metavar="N", help="longest caption, in tokens: its words and its end")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, in the order of the pictures")
     parser.add_argument("--references", type=Path, metavar="FILE", help="true captions to show, as name#k<TAB>caption")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default: 1)")
@@ -93,8 +95,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _load(arguments: argparse.Namespace) -> Captioner:
     check_threads(arguments.threads)
-    from captioner.bundle import newest_bundle
-    from captioner.runtime.captioner import load
+    try:
+        from captioner.bundle import newest_bundle
+        from captioner.runtime.captioner import load
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"captioning needs {error.name}: " + HOW_TO_INSTALL.format(what=".")) from None
 
     folder = arguments.model or newest_bundle(RUNS)
     if folder is None:

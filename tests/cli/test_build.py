@@ -39,7 +39,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
 def build(capsys, *arguments) -> tuple[int, str, str]:
     """Run the command in this process, where torch is loaded already: status, stdout, stderr."""
     try:
-        status = main([str(argument) for argument in arguments])
+        status = main([str(argument) for argument in arguments], recipe=ROOT / "configs" / "scenes.yaml")
     except SystemExit as exit_:  # as argparse ends a process
         status = exit_.code
     captured = capsys.readouterr()
@@ -66,6 +66,20 @@ def test_every_recipe_is_understood(path):
                 assert options[name] == value
                 assert type(options.pop(name)) is type(value)
     assert options.keys() <= {"out", "cache"}
+
+
+def test_without_data_recipe_or_default_it_says_what_to_name(capsys):
+    assert main(["--epochs", "3"]) == 2
+    assert (
+        capsys.readouterr().err == "captioner build: name the data with --data FOLDER, or a recipe with --config FILE\n"
+    )
+    assert not Path("runs").exists()
+
+
+def test_a_trial_has_a_folder_of_its_own():
+    assert parse(["--data", "flowers/"])[1].out == Path("runs/flowers")
+    assert parse(["--data", "flowers/", "--limit", "20"])[1].out == Path("runs/flowers-first-20")
+    assert parse(["--data", "flowers/", "--limit", "20", "--out", "there"])[1].out == Path("there")
 
 
 def test_there_are_recipes():
@@ -110,7 +124,7 @@ def test_flags_may_have_dashes_or_underscores(spelling):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--epoch-count", "3"], "epoch_count"),
+        (["--epoch-count", "3"], "--epoch-count"),
         (["--epoch", "3"], "epoch"),
         (["--epochs", "many"], "epochs"),
         (["--epochs", "2.5"], "epochs"),
@@ -148,7 +162,7 @@ def test_a_wrong_flag_is_refused_by_name(capsys, arguments, named):
         ("epochs: [3]", "epochs"),
         ("epochs:", "epochs"),
         ("epochs: 0", "--epochs is 0"),
-        ("data: 7\nepochs: x", "epochs"),
+        ("data: 7\nepochs: x", "data"),
         ("train:\n  epochs: 3", "train"),
         ("epochs: 3\n  : :", "line 2"),
         ("- epochs", "Unexpected config"),
