@@ -47,8 +47,8 @@ def run_stages(stages: Sequence[Stage], marks: Path) -> None:
         mark = marks / f"{stage.name}.json"
         done = read_json(mark) if mark.exists() else {}
         title = f"[{number}/{len(stages)}] {stage.name}"
-        is_there = all(path.exists() for path in stage.outputs) and stage.intact()
-        if done.get("key") == key and "summary" in done and is_there:
+        was_done = done.get("key") == key and "summary" in done
+        if was_done and all(path.exists() for path in stage.outputs) and stage.intact():
             _say(f"{title}: up to date ({done['summary']})")
         else:
             _say(f"{title} …")
