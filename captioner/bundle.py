@@ -214,12 +214,12 @@ def remember_bundle(runs: Path, folder: Path) -> None:
         BundleError: the note cannot be written; the bundle itself is none the worse.
     """
     try:
-        place, home = folder.resolve(), runs.resolve()
+        place, home, base = folder.resolve(), runs.resolve(), runs.parent.resolve()
     except OSError as error:  # the folder that this process runs in is gone
         raise BundleError(f"cannot note where the bundle is: {error.strerror}") from None
     if place.name == "bundle" and place.parent.parent == home:
         return
-    line = str(place.relative_to(home.parent) if place.is_relative_to(home.parent) else place)
+    line = str(place.relative_to(base) if place.is_relative_to(base) else place)
     lines = _remembered(runs)
     if line in lines:
         return

@@ -7,7 +7,6 @@ and bundles give is held to the same types as flags.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -162,7 +161,7 @@ class TrainConfig:
         threads: processor threads, at most 256; 0 takes all cores that this process may use.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
         accelerator: as in Lightning: `auto`, `cpu`, `gpu`, `cuda`, `mps` or `tpu`.
-        devices: how many GPUs or processes, or `auto` for all GPUs; each takes its share of every epoch's batches.
+        devices: how many GPUs or processes; 0 takes all GPUs. Each takes its share of every epoch's batches.
     """
 
     epochs: int = 12
@@ -178,7 +177,7 @@ class TrainConfig:
     threads: int = 0
     precision: str = "32-true"
     accelerator: str = "auto"
-    devices: str = "1"
+    devices: int = 1
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -195,8 +194,7 @@ class TrainConfig:
         _require(0 <= self.threads <= MAX_THREADS, "threads", self.threads, f"0 (all cores) to {MAX_THREADS}")
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("accelerator", self.accelerator, ACCELERATORS)
-        is_count = re.fullmatch("[1-9][0-9]{0,3}", self.devices) is not None
-        _require(self.devices == "auto" or is_count, "devices", self.devices, "auto, or how many: 1 to 9999")
+        _require(0 <= self.devices <= 9999, "devices", self.devices, "0 (all) to 9999")
 
 
 @dataclass(frozen=True)

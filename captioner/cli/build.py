@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner build",
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if recipe is None and not {argument.partition("=")[0] for argument in arguments} & SAYS_WHAT_TO_DO:
+    if recipe is None and not {_underscored(each).partition("=")[0] for each in arguments} & SAYS_WHAT_TO_DO:
         print(f"{program}: name the data with --data FOLDER, or a recipe with --config FILE", file=sys.stderr)
         return 2
     try:

@@ -51,8 +51,8 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
             ),
             Stage(
                 "train",
-                # Which machine computes, and with how much of it, does not make it another training.
-                _facts(config.decoder, replace(config.train, threads=0, accelerator="auto", devices="1")),
+                # Where it is computed, and with how many threads, does not make it another training.
+                _facts(config.decoder, replace(config.train, threads=0, accelerator="auto")),
                 [folder.training / RECORD],
                 partial(train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads),
                 unfinished=[folder.training],
@@ -82,7 +82,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
 
 def _require_hardware(config: TrainConfig) -> None:
     """Fail before the first step when the machine has not what training is to run on; one CPU or GPU it always has."""
-    if (config.accelerator, config.devices, config.precision) != ("auto", "1", "32-true"):
+    if (config.accelerator, config.devices, config.precision) != ("auto", 1, "32-true"):
         from captioner.training.fit import require_hardware
 
         require_hardware(config)
@@ -95,6 +95,6 @@ def _facts(*configs: Any, **more: Any) -> Callable[[], Mapping[str, Any]]:
 
 def _files_of(config: EncoderConfig) -> list[tuple[str, int, int]]:
     """Name, size and time of the encoder's own files: others under the same names are another input."""
-    paths = [Path(config.encoder_weights)] if config.encoder_weights else [Path(config.encoder)]
-    files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
-    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    path = Path(config.encoder_weights or config.encoder)
+    files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")]) if path.is_dir() else [path]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]

@@ -58,4 +58,6 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+    installed = {each.name.lower(): each.version for each in metadata.distributions() if each.name}
+    # A library may have another name here, as ONNX Runtime for GPUs has.
+    return {"python": platform.python_version(), **{name: installed.get(name, "unknown") for name in LIBRARIES}}

@@ -132,9 +132,9 @@ def compute_features(
     log.check(dataset.listed, data.max_bad_share)
     fresh.check(sum(read_json(workspace.prepared)["splits"].values()), data.max_bad_share)  # all, or the first few
 
-    for split in ("train", "dev"):
+    for split in dataset.splits:
         if not splits[split]:
-            raise DataError(f"{dataset.name} has no readable pictures in its {split} split; training needs some")
+            raise DataError(f"{dataset.name} has no readable pictures in its {split} split; mend it, or take it away")
 
     vocabulary = Vocabulary.load(workspace.vocabulary)
     for split, pictures in splits.items():

@@ -35,7 +35,7 @@ class Stage:
     intact: Callable[[], bool] = lambda: True
     """Whether what the outputs point to is whole; asked when they are there."""
     unfinished: Sequence[Path] = ()
-    """Folders with what it goes on from after an interruption; put aside when it is to run on other inputs."""
+    """Folders with what it goes on from after an interruption; put aside while it runs on other inputs."""
 
 
 def run_stages(stages: Sequence[Stage], marks: Path) -> None:
@@ -55,7 +55,7 @@ def run_stages(stages: Sequence[Stage], marks: Path) -> None:
             started = time.monotonic()
             if done.get("key") != key:
                 for folder in stage.unfinished:
-                    _put_aside(folder)
+                    _exchange(folder, done.get("key", ""), key)
             write_json(mark, {"key": key})  # begun: one that fails half-way is not done, whatever it was before
             summary = stage.run()
             write_json(mark, {"key": key, "summary": summary})
@@ -63,13 +63,24 @@ def run_stages(stages: Sequence[Stage], marks: Path) -> None:
         before = key
 
 
-def _put_aside(folder: Path) -> None:
-    """Hours of work may lie in it, and one mistyped option is enough to begin anew."""
+def _exchange(folder: Path, old_key: str, key: str) -> None:
+    """Put aside what belongs to other inputs, and take up again what was put aside of these.
+
+    Hours of work may lie in it, and one mistyped option is enough to begin anew.
+    """
     if folder.exists():
-        aside = folder.with_name(folder.name + ".previous")
+        aside = _place_aside(folder, old_key)
         shutil.rmtree(aside, ignore_errors=True)
         folder.replace(aside)
-        _say(f"  options or data have changed: beginning anew; what was there is now in {aside}")
+        _say(
+            f"  options or data have changed; what was there is now in {aside}: delete it, or go back to find it again"
+        )
+    if _place_aside(folder, key).exists():
+        _place_aside(folder, key).replace(folder)
+
+
+def _place_aside(folder: Path, key: str) -> Path:
+    return folder.with_name(f"{folder.name}.{key[:8]}")
 
 
 def _say(text: str) -> None:

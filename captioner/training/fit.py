@@ -18,6 +18,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from captioner.config import TrainConfig
 from captioner.errors import ConfigError, TrainingError
@@ -82,8 +83,13 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
         try:
             trainer.fit(task, datamodule=data, ckpt_path=resume_from)
         except SystemExit:  # Lightning's answer to Ctrl-C; how the process ends is for the caller to say
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(signal.SIGTERM)
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
+        except (ProcessRaisedException, ProcessExitedException) as error:  # in one of several training processes
+            reason = str(error).strip().splitlines()[-1].removeprefix("captioner.errors.TrainingError: ")
+            raise TrainingError(reason) from None
     if (folder / LAST).exists():  # with several devices, the epochs were counted in other processes
         keep.load_state_dict(load_checkpoint(folder / LAST)["callbacks"][keep.state_key])
     best = keep.best
@@ -112,9 +118,9 @@ def _trainer(config: TrainConfig, **options: Any) -> lightning.Trainer:
     try:
         trainer = lightning.Trainer(
             accelerator=config.accelerator,
-            devices=int(config.devices) if config.devices.isdigit() else config.devices,
+            devices=config.devices or "auto",
             # Processes of their own that run the training and nothing else of the build.
-            strategy="auto" if config.devices == "1" else "ddp_spawn",
+            strategy="auto" if config.devices == 1 else "ddp_spawn",
             precision=config.precision,  # type: ignore[arg-type]
             **options,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--limit", "40", "--epochs", "1", "--hidden", "16", "--embed", "16", "--threads", "1")
+SMALL = ("--limit", "40", "--epochs", "1", "--hidden", "16", "--embed", "16", "--threads", "1", "--out", "runs/scenes")
 """Options of a build that takes seconds."""
 
 
