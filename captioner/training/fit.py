@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import signal
 import sys
 import warnings
@@ -88,8 +89,8 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from None
         except (ProcessRaisedException, ProcessExitedException) as error:  # in one of several training processes
-            reason = str(error).strip().splitlines()[-1].removeprefix("captioner.errors.TrainingError: ")
-            raise TrainingError(reason) from None
+            last_line = str(error).strip().splitlines()[-1]
+            raise TrainingError(re.sub(r"^captioner\.errors\.\w+: ", "", last_line)) from None
     if (folder / LAST).exists():  # with several devices, the epochs were counted in other processes
         keep.load_state_dict(load_checkpoint(folder / LAST)["callbacks"][keep.state_key])
     best = keep.best
