@@ -71,7 +71,7 @@ class DecoderTraining:
         from captioner.training.fit import fit
         from captioner.training.module import CaptionTask
 
-        config = TrainConfig(epochs=1, batch_size=self.batch_size, accelerator="cpu", devices="1")
+        config = TrainConfig(epochs=1, batch_size=self.batch_size, accelerator="cpu", devices=1)
         torch.manual_seed(config.seed)
         sizes = DecoderSizes((self.channels,), self.vocabulary, SPECIAL.pad)
         model = CaptionModel(build_decoder(self.decoder, sizes))
