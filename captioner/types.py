@@ -117,3 +117,5 @@ class Score:
     """One value a picture, in the order of the predictions, on the same scale; for BLEU a smoothed sentence score."""
     signature: str
     """Protocol in one line, for example `CIDEr|tok:ptb|refs:5|n:4|version:1`."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval over pictures, on the same scale; None where none was computed."""
