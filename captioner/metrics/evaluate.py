@@ -12,7 +12,7 @@ from captioner.metrics.rouge import RougeL
 from captioner.types import Score
 
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in (Bleu(1), Bleu(2), Bleu(3), Bleu(4), RougeL(), Cider())
+    metric.name: metric for metric in (Bleu(1), Bleu(2), Bleu(3), Bleu(4), RougeL(), Cider(), Cider("CIDEr-D"))
 }
 """By name, in the order of the table."""
 

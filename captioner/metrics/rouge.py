@@ -7,39 +7,35 @@ which may come from two of them, give (1 + β²)·P·R / (R + β²·P) with β =
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captioner.metrics.base import CaptionPairs
-from captioner.types import Score
+from captioner.metrics.base import CaptionPairs, Metric, Statistics
 
 _BETA_SQUARED = 1.2**2
 
 
 @dataclass(frozen=True)
-class RougeL:
-    """ROUGE-L with recall weighted 1.2 times as much as precision."""
+class RougeL(Metric):
+    """ROUGE-L with recall weighted 1.2 times as much as precision, 0 to 100."""
 
     @property
     def name(self) -> str:
         """`ROUGE-L`."""
         return "ROUGE-L"
 
-    def score(self, predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Score:
-        """Score captions by image id, 0 to 100. Raises `MetricError` when the two sides do not fit together."""
-        return self.score_pairs(CaptionPairs.from_texts(predictions, references))
+    @property
+    def variant(self) -> str:
+        """How much more recall counts than precision."""
+        return "beta1.2"
 
-    def score_pairs(self, pairs: CaptionPairs) -> Score:
-        """Score captions that are checked and tokenised already."""
-        per_image = tuple(
-            100 * _rouge_l(prediction, references)
-            for prediction, references in zip(pairs.predictions, pairs.references, strict=True)
-        )
-        return Score(
-            name=self.name,
-            value=sum(per_image) / len(per_image),
-            per_image=per_image,
-            signature=pairs.signature(self.name, "beta:1.2"),
+    def statistics(self, pairs: CaptionPairs) -> Statistics:
+        """The score of each picture."""
+        return Statistics.mean_of(
+            [
+                100 * _rouge_l(prediction, references)
+                for prediction, references in zip(pairs.predictions, pairs.references.words, strict=True)
+            ]
         )
 
 

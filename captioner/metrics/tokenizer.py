@@ -103,6 +103,9 @@ _RULES = tuple(
 
 # Most words need no rule: letters alone between spaces, and not one of those that fall in two.
 _PLAIN_WORD = re.compile(r"\s*(?!(?i:cannot|gonna|wanna|gotta|lemme|gimme)\b)([A-Za-z]+)(?:\s+|$)")
+# Most captions need none at all: such words alone, and a full stop that stands apart, as Flickr8k writes them.
+_PLAIN_CAPTION = re.compile(r"[A-Za-z\s]*(?:\s\.\s*)?")
+_FALLS_IN_TWO = frozenset(["cannot", "gonna", "wanna", "gotta", "lemme", "gimme"])
 # Signs that are kept as words of their own. Whatever is neither letter, digit nor one of these is dropped.
 _SYMBOL = re.compile(
     r"[!#-/:-@\[-`{-~¡-©«¬®-´¶-¹»-¿×÷\u0589\u060c\u061b\u061f\u06d4\u0964\u0965\u2016\u2017\u201a\u201e\u2020-\u2022"
@@ -130,6 +133,10 @@ def tokenize(text: str) -> list[str]:
     Examples: `A man's well-known t-shirt.` gives `a man 's well-known t-shirt`, `don't` gives `do n't`,
     `(2 dogs)` gives `-lrb- 2 dogs -rrb-`.
     """
+    if _PLAIN_CAPTION.fullmatch(text):
+        words = text.lower().split()
+        if _FALLS_IN_TWO.isdisjoint(words):
+            return [word for word in words if word != "."]
     text = _plainer(text)
     tokens: list[str] = []
     position = 0

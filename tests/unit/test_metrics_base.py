@@ -27,10 +27,10 @@ def test_what_does_not_fit_is_refused(predictions: dict, references: dict, messa
 def test_pairs_follow_the_order_of_the_predictions() -> None:
     pairs = CaptionPairs.from_texts({"b": "Bee!", "a": "Ant."}, {"a": ["an ant"], "b": ["a bee", "bees"]})
     assert pairs.predictions == (("bee",), ("ant",))
-    assert pairs.references == ((("a", "bee"), ("bees",)), (("an", "ant"),))
+    assert pairs.references.words == ((("a", "bee"), ("bees",)), (("an", "ant"),))
 
 
 @pytest.mark.parametrize(("second", "expected"), [(["x", "y"], "refs:2"), (["x"], "refs:1-2")])
 def test_signatures_count_references(second: list[str], expected: str) -> None:
     pairs = CaptionPairs.from_texts({"a": "x", "b": "x"}, {"a": ["x", "y"], "b": second})
-    assert pairs.signature("CIDEr", "n:4") == f"CIDEr|tok:ptb|{expected}|n:4|version:1"
+    assert pairs.signature("CIDEr", "d") == f"CIDEr|tok:ptb|{expected}|variant:d|version:1"

@@ -1,12 +1,13 @@
-"""CIDEr against values worked out by hand, and its document frequencies on their own."""
+"""CIDEr against values worked out by hand, against its formulas word for word, and as a reward."""
 
 import math
+from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from captioner.metrics.base import CaptionPairs
-from captioner.metrics.cider import Cider, DocumentFrequencies, consensus
-from captioner.metrics.ngrams import count_ngrams
+from captioner.metrics.cider import Cider, CiderD
 
 
 def test_the_same_caption_scores_a_thousand() -> None:
@@ -25,13 +26,10 @@ def test_known_value_with_a_difference_in_length() -> None:
 
 
 def test_repeating_a_word_is_clipped() -> None:
-    frequencies = DocumentFrequencies.from_references([[count_ngrams(["ant"])], [count_ngrams(["bee"])]])
-    reference = frequencies.vector(count_ngrams(["ant"]))
-    once = consensus(frequencies.vector(count_ngrams(["ant"])), [reference])
-    assert once == pytest.approx(10 / 4)
+    score = CiderD([[["ant"]], [["bee"]]])
+    assert score([["ant"]], [0]) == pytest.approx(10 / 4)
     # Three ants: the cosine alone would stay 1; with the clip it is 1/3, and the lengths differ by two pairs.
-    thrice = consensus(frequencies.vector(count_ngrams(["ant"] * 3)), [reference])
-    assert thrice == pytest.approx(10 / 4 / 3 * math.exp(-(2**2) / 72))
+    assert score([["ant"] * 3], [0]) == pytest.approx(10 / 4 / 3 * math.exp(-(2**2) / 72))
 
 
 def test_words_in_every_picture_weigh_nothing() -> None:
@@ -52,20 +50,61 @@ def test_the_set_is_the_mean_of_its_pictures() -> None:
 
 
 def test_frequencies_count_pictures_not_captions() -> None:
-    pairs = CaptionPairs.from_texts({"1": "", "2": ""}, {"1": ["ant bee", "ant ant"], "2": ["cow"]})
-    frequencies = DocumentFrequencies.from_references(pairs.reference_ngrams)
-    assert frequencies.image_count == 2
-    assert frequencies.frequencies[("ant",)] == 1
-    assert frequencies.frequencies[("ant", "bee")] == 1
+    # "ant" is in one picture of two, three times over; "cow" once: both are equally rare, and so weigh the same.
+    score = CiderD([[["ant", "bee"], ["ant", "ant"]], [["cow", "bee"]]])
+    ant, cow, bee = score([["ant"], ["cow"], ["bee"]], [0, 1, 0])
+    assert ant > 0
+    assert cow > 0
+    assert bee == 0
 
 
-def test_frequencies_made_once_give_the_score_of_the_set() -> None:
-    predictions = {"1": "ant bee cow", "2": "dog elk", "3": "fox"}
-    references = {"1": ["ant bee", "cow"], "2": ["dog gnu"], "3": ["hen fox"]}
-    pairs = CaptionPairs.from_texts(predictions, references)
-    frequencies = DocumentFrequencies.from_references(pairs.reference_ngrams)
-    given, counted = Cider(frequencies).score(predictions, references), Cider().score(predictions, references)
-    assert given.per_image == counted.per_image
-    assert given.signature != counted.signature
-    # One picture alone has a score when the frequencies come from a larger set.
-    assert Cider(frequencies).score({"1": "ant bee"}, {"1": ["ant bee"]}).value > 0
+def test_any_number_of_captions_a_picture_in_any_order() -> None:
+    references = [[["ant", "bee"], ["cow"]], [["dog", "gnu"]], [["hen", "fox"], ["fox"], ["hen"]]]
+    captions = [["fox"], ["dog", "gnu", "new"], ["hen", "fox"], [], ["ant", "bee"], ["dog", "new", "new"]]
+    images = [2, 1, 2, 0, 0, 1]
+    score = CiderD(references)
+    together = score(captions, images)
+    alone = [score([caption], [image])[0] for caption, image in zip(captions, images, strict=True)]
+    assert together == pytest.approx(alone)
+    assert together[3] == 0
+    assert together[4] > together[3]
+    assert len(score([], [])) == 0
+
+
+def slow_cider(caption: list[str], references: list[list[list[str]]], image: int) -> float:
+    """The formulas of the module's text, word for word, with dictionaries."""
+
+    def grams(words: list[str], n: int) -> Counter[tuple[str, ...]]:
+        return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+    total = 0.0
+    for reference in references[image]:
+        for n in (1, 2, 3, 4):
+            seen = Counter(g for captions in references for g in {g for each in captions for g in grams(each, n)})
+            rarity = {g: math.log(len(references)) - math.log(max(1, seen[g])) for g in {*seen, *grams(caption, n)}}
+            ours = {g: count * rarity[g] for g, count in grams(caption, n).items()}
+            theirs = {g: count * rarity[g] for g, count in grams(reference, n).items()}
+            norms = math.hypot(*ours.values()) * math.hypot(*theirs.values())
+            if norms:
+                product = sum(min(w, theirs.get(g, 0)) * theirs.get(g, 0) for g, w in ours.items())
+                lengths = max(0, len(caption) - 1) - max(0, len(reference) - 1)
+                total += product / norms / 4 * math.exp(-(lengths**2) / 72)
+    return 10 * total / len(references[image])
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.data())
+def test_arrays_agree_with_the_formulas(data: st.DataObject) -> None:
+    words = st.lists(st.sampled_from("abcdef"), max_size=7)
+    references = data.draw(st.lists(st.lists(words, min_size=1, max_size=3), min_size=1, max_size=4))
+    caption = data.draw(st.lists(st.sampled_from("abcdefxy"), max_size=7))
+    image = data.draw(st.integers(0, len(references) - 1))
+    assert CiderD(references)([caption], [image])[0] == pytest.approx(slow_cider(caption, references, image))
+
+
+def test_both_names_are_one_number() -> None:
+    captions = {"1": "ant bee cow", "2": "dog elk"}, {"1": ["ant bee"], "2": ["dog gnu", "elk"]}
+    ours, theirs = Cider().score(*captions), Cider("CIDEr-D").score(*captions)
+    assert (ours.name, theirs.name) == ("CIDEr", "CIDEr-D")
+    assert ours.per_image == theirs.per_image
+    assert ours.signature.partition("|")[2] == theirs.signature.partition("|")[2]
