@@ -90,6 +90,24 @@ class Flickr8kDataset:
         listed = sum(len(names) for names in kept.values())
         return cls(folder, splits, by_split, listed, log.problems)
 
+    @staticmethod
+    def captions(data: str) -> dict[str, tuple[str, ...]]:
+        """The captions of every picture of a folder by name, whether or not a list has it; no list is needed.
+
+        Where there is a folder of pictures, only those that are in it count. Raises `DataError` when nothing is left.
+        """
+        folder = Path(data)
+        texts, pictures = _find_text_folder(folder), _find_picture_folder(folder)
+        if texts is None:
+            raise DataError(f"{folder} has no {CAPTION_FILE}; give the folder that holds it")
+        captions = {name: found for name, found in _read_captions(texts / CAPTION_FILE, ProblemLog()).items() if found}
+        if pictures is not None:
+            files = {path.name for path in pictures.iterdir()}
+            captions = {name: found for name, found in captions.items() if name in files}
+        if not captions:
+            raise DataError(f"{folder} has no picture with a caption; give the folder that holds both")
+        return captions
+
     def records(self, split: str) -> Iterator[Record]:
         """The records of a split, in the order of its list. Raises `DataError` when there is no such split."""
         require_split(self, split)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from captioner.datasets.base import CaptionDataset, LimitedDataset
+from captioner.datasets.base import CaptionDataset, LimitedDataset, require_split
 from captioner.datasets.flickr import Flickr8kDataset
 from captioner.datasets.scenes import ScenesDataset
 from captioner.errors import ConfigError, DataError
@@ -35,3 +35,26 @@ def open_dataset(data: str, *, limit: int = 0) -> CaptionDataset:
     if not Path(data).is_dir():
         raise ConfigError(f"--data {data} is neither a known name nor a folder; looked for: {looked_for}")
     raise DataError(f"--data {data} is a folder in no known layout; looked for: {looked_for}")
+
+
+def captions_of(data: str, split: str | None = None) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """The captions of every picture by image id, and the training captions when `split` is a part other than `train`.
+
+    Args:
+        data: as for `open_dataset`; a folder that has captions but no lists of splits will do.
+        split: the part to take; None takes every picture that has captions.
+
+    Raises:
+        ConfigError: it is neither a name nor a folder.
+        DataError: it is a folder in no known layout, or has no such split.
+    """
+    if split is None and Flickr8kDataset.recognises(data):
+        return Flickr8kDataset.captions(data), ()
+    dataset = open_dataset(data)
+    if split is not None:
+        require_split(dataset, split)
+    parts = dataset.splits if split is None else (split,)
+    captions = {record.image_id: record.captions for part in parts for record in dataset.records(part)}
+    if split in (None, "train"):
+        return captions, ()
+    return captions, tuple(caption for record in dataset.records("train") for caption in record.captions)

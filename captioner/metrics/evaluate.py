@@ -1,20 +1,23 @@
-"""All caption metrics at once, and a table of them; knows the metrics by name and nothing of how they work."""
+"""Several metrics at once over the same captions; knows the metrics by name and nothing of how they work."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from captioner.errors import MetricError
-from captioner.metrics.base import CaptionPairs, Metric
+from captioner.metrics.base import CaptionPairs, Metric, Statistics
 from captioner.metrics.bleu import Bleu
+from captioner.metrics.bootstrap import SAMPLES, bootstrap, interval
 from captioner.metrics.cider import Cider
+from captioner.metrics.framing import leave_one_out, mean_over_rounds
+from captioner.metrics.ngrams import References
 from captioner.metrics.rouge import RougeL
 from captioner.types import Score
 
 METRICS: Mapping[str, Metric] = {
     metric.name: metric for metric in (Bleu(1), Bleu(2), Bleu(3), Bleu(4), RougeL(), Cider(), Cider("CIDEr-D"))
 }
-"""By name, in the order of the table."""
+"""Those that need numpy alone, by name, in the order of the table."""
 
 
 def evaluate(
@@ -36,21 +39,33 @@ def evaluate(
     return tuple(METRICS[name].score_pairs(pairs) for name in names)
 
 
-def format_table(columns: Mapping[str, Sequence[Score]]) -> str:
-    """One line a metric: its name, its value to one decimal in each column, and its signature.
+def score_with_intervals(
+    pairs: CaptionPairs, metrics: Sequence[Metric] = tuple(METRICS.values()), *, samples: int = SAMPLES
+) -> tuple[Score, ...]:
+    """The scores of predictions, each with its 95 % interval over pictures."""
+    return _scores(metrics, [metric.statistics(pairs) for metric in metrics], pairs, samples)
 
-    `columns`: scores by heading, for example `test, greedy`; a column may lack a metric. Signatures that differ between
-    columns stand side by side.
+
+def score_people(
+    references: References, metrics: Sequence[Metric] = tuple(METRICS.values()), *, samples: int = SAMPLES
+) -> tuple[Score, ...]:
+    """The scores of each reference against the others of its picture, mean over the rounds of `leave_one_out`.
+
+    Empty when a picture has a single reference.
     """
-    names = list(dict.fromkeys(score.name for scores in columns.values() for score in scores))
-    found = {(heading, score.name): score for heading, scores in columns.items() for score in scores}
-    left = max(map(len, names), default=0)
-    lines = ["  ".join([" " * left, *columns])]
-    for name in names:
-        values = [
-            f"{found[heading, name].value:{len(heading)}.1f}" if (heading, name) in found else " " * len(heading)
-            for heading in columns
-        ]
-        signatures = dict.fromkeys(found[heading, name].signature for heading in columns if (heading, name) in found)
-        lines.append("  ".join([f"{name:<{left}}", *values, " or ".join(signatures)]))
-    return "\n".join(lines)
+    rounds = leave_one_out(references)
+    if not rounds:
+        return ()
+    return _scores(metrics, [mean_over_rounds(metric, rounds) for metric in metrics], rounds[0], samples)
+
+
+def _scores(
+    metrics: Sequence[Metric], statistics: Sequence[Statistics], pairs: CaptionPairs, samples: int
+) -> tuple[Score, ...]:
+    if not metrics:
+        return ()
+    resampled = bootstrap(statistics, samples=samples)
+    return tuple(
+        Score(metric.name, own.score, own.per_image, metric.signature(pairs), interval(scores))
+        for metric, own, scores in zip(metrics, statistics, resampled, strict=True)
+    )

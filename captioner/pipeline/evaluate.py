@@ -20,7 +20,8 @@ from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER
 from captioner.config import DecodeConfig
 from captioner.datasets.base import CaptionDataset, Judge
 from captioner.decoding.decode import decode
-from captioner.metrics.evaluate import evaluate, format_table
+from captioner.metrics.evaluate import evaluate
+from captioner.metrics.table import format_table
 from captioner.pipeline.features import Features
 from captioner.pipeline.workspace import Workspace, read_lines, write_json, write_text
 from captioner.runtime.onnx_step import OnnxStepModel

@@ -1,0 +1,1 @@
+"""Scores from files: predictions and references in, an assessment out. Needs numpy alone."""
