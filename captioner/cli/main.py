@@ -10,6 +10,8 @@ from captioner.version import __version__
 
 VERBS = {
     "caption": ("captioner.cli.caption", "caption pictures with a finished captioner"),
+    "evaluate": ("captioner.cli.evaluate", "score captions of any system against references, with intervals"),
+    "compare": ("captioner.cli.compare", "compare two files of captions, and say whether the difference is real"),
     "build": ("captioner.cli.build", "train a captioner: data, features, training, evaluation, bundle, report"),
 }
 

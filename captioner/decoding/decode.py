@@ -27,12 +27,9 @@ from captioner.config import DecodeConfig
 from captioner.decoding.constraints import constrain
 from captioner.decoding.hypotheses import Hypotheses
 from captioner.decoding.ranking import Shortlist, length_normalised
-from captioner.decoding.step import StepModel
+from captioner.decoding.step import StepModel, checked_log_probs
 from captioner.errors import CaptionerError
 from captioner.types import Candidate, SpecialTokens
-
-_ROUNDING = 1e-3
-"""A log-softmax in low precision may come out this far above zero."""
 
 
 def decode(
@@ -66,7 +63,9 @@ def decode(
     last = np.full(len(live), special.bos, dtype=np.int64)  # (rows,)
     for _ in range(config.max_length):
         log_probs, state = step_model.step(last, state)
-        allowed = constrain(_checked(log_probs, len(live), special), live.tokens, config, special)  # (rows, vocab)
+        allowed = constrain(
+            checked_log_probs(log_probs, len(live), special), live.tokens, config, special
+        )  # (rows, vocab)
         collect(live, np.flatnonzero(np.isneginf(allowed.max(axis=1))), finished=False)
 
         rows, tokens = _best_continuations(live, allowed, config.beam)
@@ -84,27 +83,6 @@ def decode(
         state = step_model.reorder(state, rows[going_on])
     collect(live, range(len(live)), finished=False)
     return [shortlist.best for shortlist in shortlists]
-
-
-def _checked(log_probs: np.ndarray, rows: int, special: SpecialTokens) -> np.ndarray:
-    """The answer of a model as float32 (rows, vocab), or `CaptionerError` when it cannot be log-probabilities."""
-    last_special = max(special.pad, special.bos, special.eos, special.unk)
-    shape = np.shape(log_probs)
-    if len(shape) != 2 or shape[0] != rows or shape[1] <= last_special:
-        raise CaptionerError(
-            f"the caption model returned log-probabilities of shape {shape}; expected ({rows}, vocab) with a vocab "
-            f"above {last_special}: are model and vocabulary of the same bundle?",
-            code="decoding",
-        )
-    checked = np.asarray(log_probs, dtype=np.float32)
-    highest = checked.max()  # NaN when there is any
-    if not highest <= _ROUNDING:
-        raise CaptionerError(
-            f"the caption model returned {highest} as a log-probability, which is 0 or less: its weights are damaged, "
-            "or its last layer is not a log-softmax",
-            code="decoding",
-        )
-    return checked
 
 
 def _best_continuations(live: Hypotheses, log_probs: np.ndarray, beam: int) -> tuple[np.ndarray, np.ndarray]:

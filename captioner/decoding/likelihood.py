@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from captioner.decoding.decode import _checked
-from captioner.decoding.step import State, StepModel
+from captioner.decoding.step import State, StepModel, checked_log_probs
 from captioner.errors import CaptionerError
 from captioner.types import SpecialTokens
 
@@ -71,7 +70,7 @@ def _scored(
             live = going_on
             state = step_model.reorder(state, np.arange(live, dtype=np.int64))
         answer, state = step_model.step(said[:live], state)
-        log_probs = _checked(answer, live, special)  # (rows, vocab)
+        log_probs = checked_log_probs(answer, live, special)  # (rows, vocab)
         said = tokens[:live, time]
         if said.max() >= log_probs.shape[1]:
             raise _misfit(

@@ -103,8 +103,8 @@ def _refuse_markers(predictions: Sequence[Prediction]) -> None:
         if found := MARKERS.search(each.caption):
             marked = sum(1 for other in predictions if MARKERS.search(other.caption))
             raise MetricError(
-                f"{each.place} has the marker {found[0]} in its caption (as {marked:,} of {len(predictions):,} captions "
-                "have one); take markers away before scoring, they count as words"
+                f"{each.place} has the marker {found[0]} in its caption, as {marked:,} of {len(predictions):,} do; "
+                "take markers away before scoring, they count as words"
             )
     for place, marker in ((0, "start"), (-1, "end")):
         words = [each.caption.lower().split() for each in predictions]

@@ -81,9 +81,9 @@ def match(predictions: Sequence[Prediction], references: ReferenceSet) -> Matche
         MetricError: a picture is predicted twice, or is on one side only.
     """
     stems: dict[str, str | None] = {}
-    for image_id in references.captions:
-        stem = _stem(image_id)
-        stems[stem] = None if stem in stems else image_id  # of two pictures with one stem, neither is meant
+    for known in references.captions:
+        stem = _stem(known)
+        stems[stem] = None if stem in stems else known  # of two pictures with one stem, neither is meant
     found: dict[str, Prediction] = {}
     unknown: list[str] = []
     for each in predictions:
@@ -97,11 +97,11 @@ def match(predictions: Sequence[Prediction], references: ReferenceSet) -> Matche
             found[image_id] = each
     if unknown:
         raise MetricError(f"{references.name} has no references for {_named(unknown)}; are these the right references?")
-    missing = [image_id for image_id in references.captions if image_id not in found]
+    missing = [known for known in references.captions if known not in found]
     if missing:
         raise MetricError(
-            f"no prediction for {_named(missing)} of {references.name}; caption every picture, or name the part that is "
-            "predicted with --split"
+            f"no prediction for {_named(missing)} of {references.name}; caption every picture, or name the part that "
+            "is predicted with --split"
         )
     captions = {image_id: each.caption for image_id, each in found.items()}
     return Matched(

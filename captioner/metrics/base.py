@@ -37,7 +37,7 @@ class CaptionPairs:
         Raises `MetricError` when there is nothing to score, when an id is missing on either side, or when a picture has
         no reference or a plain string instead of a list of them.
         """
-        _check(predictions, references)
+        check_captions(predictions, references)
         return cls(
             tuple(tuple(tokenize(text)) for text in predictions.values()),
             References(
@@ -152,7 +152,8 @@ class Metric(ABC):
         return Score(self.name, statistics.score, statistics.per_image, self.signature(pairs))
 
 
-def _check(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
+def check_captions(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
+    """Raise `MetricError` unless there are captions, and every id has a prediction and at least one reference."""
     if not predictions and not references:
         raise MetricError("there are no captions to score; give at least one prediction with its references")
     _refuse("no references for", [key for key in predictions if key not in references])

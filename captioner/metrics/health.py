@@ -17,7 +17,7 @@ from captioner.metrics.framing import shuffled
 # Where a sentence becomes a warning.
 _SAME_CAPTION = 0.2
 _SHUFFLED_KEEPS = 0.5
-_REPEATING = 0.05
+_REPEATING = 0.05  # beyond twice what people do
 _COPIED = 0.9
 _MIN_PICTURES = 10
 """Below this many pictures shares say little, and nothing but emptiness is warned of."""
@@ -59,6 +59,8 @@ class Health:
     """Different pairs of neighbouring words by such pairs."""
     repeating_share: float
     """The share of captions in which a pair of neighbouring words occurs twice."""
+    reference_repeating_share: float
+    """The same of the references."""
     lengths: dict[int, int]
     """How many captions there are of each length in words."""
     mean_length: float
@@ -78,8 +80,9 @@ class Health:
             self._sameness(many),
             self._dependence(many),
             Finding(
-                f"{self.repeating_share:.0%} of the captions say a pair of words twice.",
-                is_warning=many and self.repeating_share > _REPEATING,
+                f"{self.repeating_share:.0%} of the captions say a pair of neighbouring words twice, "
+                f"{self.reference_repeating_share:.0%} of the references.",
+                is_warning=many and self.repeating_share > 2 * self.reference_repeating_share + _REPEATING,
             ),
             self._copying(many),
             self._length(many),
@@ -156,6 +159,9 @@ def examine(pairs: CaptionPairs, training: Collection[tuple[str, ...]] | None = 
         distinct_1=_share_of_different(words),
         distinct_2=_share_of_different(neighbours),
         repeating_share=sum(map(_says_a_pair_twice, captions)) / len(captions),
+        reference_repeating_share=(
+            sum(map(_says_a_pair_twice, pairs.references.captions)) / len(pairs.references.captions)
+        ),
         lengths=dict(sorted(lengths.items())),
         mean_length=len(words) / len(captions),
         mean_reference_length=float(pairs.references.lengths.mean()),

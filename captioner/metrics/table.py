@@ -25,7 +25,7 @@ def format_table(columns: Mapping[str, Sequence[Score]]) -> str:
     for row, name in enumerate(names):
         values = [f"{cells[heading][row]:>{widths[heading]}}" for heading in columns]
         lines.append("  ".join([f"{name:<{left}}", *values]).rstrip())
-    return "\n".join([*lines, *signature_lines([score for scores in columns.values() for score in scores])])
+    return "\n".join([*lines, *_protocol(columns)])
 
 
 def _cell(score: Score | None) -> str:
@@ -37,17 +37,27 @@ def _cell(score: Score | None) -> str:
     return f"{score.value:.1f} ({low:.1f} to {high:.1f})"
 
 
-def signature_lines(scores: Sequence[Score]) -> list[str]:
-    """The protocols of scores in few lines: first the fields that all share, then the others by metric."""
+def _protocol(columns: Mapping[str, Sequence[Score]]) -> list[str]:
+    """The signatures in few lines: what all share, how many references each column has, and what is left by metric."""
+    scores = [score for column in columns.values() for score in column]
     fields = {score.signature: score.signature.split("|")[1:] for score in scores if "|" in score.signature}
     shared = [field for field in next(iter(fields.values()), []) if all(field in each for each in fields.values())]
     lines = [f"protocol: {'|'.join(shared)}"] if shared else []
+    references: dict[str, list[str]] = {}
     own: dict[str, list[str]] = {}
-    for score in scores:
-        rest = "|".join(field for field in fields.get(score.signature, [score.signature]) if field not in shared)
-        if rest and score.name not in own.setdefault(rest, []):
-            own[rest].append(score.name)
+    for heading, column in columns.items():
+        for score in column:
+            rest = [field for field in fields.get(score.signature, [score.signature]) if field not in shared]
+            counts = [field for field in rest if field.startswith("refs:")]
+            _note(references, "|".join(counts), heading)
+            _note(own, "|".join(field for field in rest if field not in counts), score.name)
+    lines += [f"  {', '.join(headings)}: {field}" for field, headings in references.items()]
     lines += [f"  {', '.join(names)}: {rest}" for rest, names in own.items()]
     if any(score.interval for score in scores):
         lines.append("in brackets: 95 % interval, bootstrap over pictures")
     return lines
+
+
+def _note(groups: dict[str, list[str]], key: str, name: str) -> None:
+    if key and name not in groups.setdefault(key, []):
+        groups[key].append(name)

@@ -23,14 +23,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from captioner.errors import MetricError
+from captioner.metrics.base import check_captions
 from captioner.types import Score
 
 _WEIGHTS = ((1.0,), (0.5, 0.5), (0.3, 0.3, 0.3), (0.25, 0.25, 0.25, 0.25))
 """Of the precisions of n = 1, 2, … in BLEU-1 to BLEU-4; those of BLEU-3 are as published."""
 _MAX_ORDER = len(_WEIGHTS)
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_NAMED_IN_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def tutorial_bleu(predictions: Mapping[str, str], references: Mapping[str, Seque
     Raises `MetricError` when there is nothing to score, when an id is missing on either side, or when a picture has no
     reference or a plain string instead of a list of them.
     """
-    _check(predictions, references)
+    check_captions(predictions, references)
     images = [
         _counts(tutorial_words(text), [tutorial_words(caption) for caption in references[image_id]])
         for image_id, text in predictions.items()
@@ -128,19 +127,3 @@ def _bleu(counts: _Counts, weights: Sequence[float]) -> float:
     )
     brevity = min(1.0, math.exp(1 - counts.reference_length / counts.prediction_length))
     return brevity * math.exp(math.fsum(logs))
-
-
-def _check(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
-    if not predictions and not references:
-        raise MetricError("there are no captions to score; give at least one prediction with its references")
-    problems = {
-        "no references for": [key for key in predictions if key not in references],
-        "no prediction for": [key for key in references if key not in predictions],
-        "a single string instead of a list of references for": [k for k, v in references.items() if isinstance(v, str)],
-        "an empty list of references for": [key for key, captions in references.items() if not captions],
-    }
-    for problem, image_ids in problems.items():
-        if image_ids:
-            named = ", ".join(image_ids[:_NAMED_IN_ERRORS])
-            more = f" and {len(image_ids) - _NAMED_IN_ERRORS} more" if len(image_ids) > _NAMED_IN_ERRORS else ""
-            raise MetricError(f"{problem} {named}{more}; every picture needs one prediction and at least one reference")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioner.errors import MetricError
-from captioner.metrics.evaluate import METRICS, evaluate, format_table
+from captioner.metrics.evaluate import METRICS, evaluate
 from captioner.types import Score
 
 _GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text(encoding="utf-8"))
@@ -82,13 +82,3 @@ def test_metrics_come_in_the_order_asked_for() -> None:
 def test_unknown_metrics_are_answered_with_the_known_ones() -> None:
     with pytest.raises(MetricError, match=r"no metric 'SPICE'.*BLEU-1, .*BLEU-4, ROUGE-L, CIDEr, CIDEr-D"):
         evaluate({"1": "a dog"}, {"1": ["a dog"]}, metrics=["SPICE"])
-
-
-def test_the_table_has_a_line_a_metric_with_its_signature() -> None:
-    bleu, cider = Score("BLEU-4", 20.25, (), "BLEU-4|refs:5"), Score("CIDEr", 148.06, (), "CIDEr|refs:5")
-    other = Score("CIDEr", 9.0, (), "CIDEr|refs:1-5")
-    assert format_table({"dev, greedy": (bleu, cider), "test, beam 3": (other,)}).splitlines() == [
-        "        dev, greedy  test, beam 3",
-        "BLEU-4         20.2                BLEU-4|refs:5",
-        "CIDEr         148.1           9.0  CIDEr|refs:5 or CIDEr|refs:1-5",
-    ]
