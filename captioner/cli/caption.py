@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption
     try:
         return _caption_all(arguments, program)
     except BrokenPipeError:  # the reader has seen enough, as in `… | head`
-        _give_up_stdout()
+        give_up_stdout()
         return 1
     except _OutputError as error:
-        _give_up_stdout()
+        give_up_stdout()
         print(f"{program}: {error.message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -48,7 +48,7 @@ class _OutputError(CaptionerError):
     """Captions cannot be written: the disk is full, for example."""
 
 
-def _give_up_stdout() -> None:
+def give_up_stdout() -> None:
     """Send what is still in the buffer nowhere; Python would try to write it once more when the process ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from captioner.cli.caption import HOW_TO_INSTALL
+from captioner.cli.caption import HOW_TO_INSTALL, give_up_stdout
 from captioner.errors import CaptionerError, ConfigError, printable
 
 _NAMED = 5
@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner evaluat
     except CaptionerError as error:
         print(f"{program}: {error.message}", file=sys.stderr)
         return 2 if error.code == "config" else 1
+    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
+        give_up_stdout()
+        return 1
     except KeyboardInterrupt:
         print(f"{program}: stopped", file=sys.stderr)
         return 130

@@ -12,6 +12,7 @@ VERBS = {
     "caption": ("captioner.cli.caption", "caption pictures with a finished captioner"),
     "evaluate": ("captioner.cli.evaluate", "score captions of any system against references, with intervals"),
     "compare": ("captioner.cli.compare", "compare two files of captions, and say whether the difference is real"),
+    "report": ("captioner.cli.report", "write the HTML report of a finished build once more"),
     "build": ("captioner.cli.build", "train a captioner: data, features, training, evaluation, bundle, report"),
 }
 

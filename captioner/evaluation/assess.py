@@ -24,6 +24,7 @@ ALL_METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*METRICS
 """Every metric by name, in the order of the table."""
 PEOPLE = "people"
 CONSTANT = "constant"
+NOT_ASKED_FOR = "not asked for"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Assessment:
         columns = {"captions": self.scores, **{line.label: line.scores for line in self.framing if line.scores}}
         lines = [format_table(columns)]
         lines += [f"{line.label}: {line.note}" for line in self.framing]
-        lines += [f"{name} is missing: {reason}" for name, reason in self.missing.items()]
+        lines += [f"{name} is missing: {reason}" for name, reason in self.missing.items() if reason != NOT_ASKED_FOR]
         return "\n".join(lines)
 
     def to_json(self, image_ids: Sequence[str] | None = None) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def assess(
         MetricError: the two sides do not fit together.
     """
     pairs = CaptionPairs.from_texts(predictions, references)
-    missing = {name: "not asked for" for name in ALL_METRICS if name not in metrics}
+    missing = {name: NOT_ASKED_FOR for name in ALL_METRICS if name not in metrics}
     java: list[Metric] = []
     for metric in (Meteor(), Spice()):
         if metric.name in metrics:

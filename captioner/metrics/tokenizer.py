@@ -47,9 +47,14 @@ _PART = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
 _LABEL = r"[\w-]+"  # between the dots of an address
 _PATH = r"[^\s\"<>|()]*[^\s\"<>|().,!?-]"
 _ELIDED = rf"[DdLlOo]['’]{_ALNUM}{{2,}}"
-_INITIALS = r"[A-Za-z](?:\.[A-Za-z])*\."
 _END = r"(?:[^A-Za-z]|$)"
 _END_OF_WORD = r"(?:[^A-Za-z0-9]|$)"
+# A capitalised word that begins sentences takes the full stop from a letter alone before it: `Plan A. The dog`.
+_SENTENCE_STARTS = (
+    "A|About|According|Additionally|After|An|As|At|But|Earlier|He|Her|Here|However|If|In|It|Last|Many|More|Now|Once|"
+    "One|Other|Our|Since|So|Some|Such|That|The|Their|Then|There|These|They|This|We|What|When|While|Yet|You|M[RrSs]\\."
+)
+_INITIALS = rf"(?![A-Za-z]\.\s+(?:{_SENTENCE_STARTS})(?:\s|$))[A-Za-z](?:\.[A-Za-z])*\."
 
 # The token is the group; what stands outside it has to follow, and counts for the length of the match.
 _RULES = tuple(

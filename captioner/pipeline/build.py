@@ -12,7 +12,7 @@ from captioner.bundle import MANIFEST
 from captioner.config import BuildConfig, EncoderConfig, TrainConfig
 from captioner.datasets.registry import open_dataset
 from captioner.pipeline.bundle import make_bundle
-from captioner.pipeline.evaluate import SCORES, evaluate_splits
+from captioner.pipeline.evaluate import FRAMING, SCORES, evaluate_splits
 from captioner.pipeline.export import GRAPHS_AND_WEIGHTS, export
 from captioner.pipeline.features import compute_features, features_are_whole
 from captioner.pipeline.prepare import digest, prepare
@@ -66,7 +66,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
             Stage(
                 "evaluate",
                 _facts(config.decode),
-                [folder.evaluation / SCORES],
+                [folder.evaluation / SCORES, folder.evaluation / FRAMING],
                 partial(evaluate_splits, dataset, config.decode, folder, threads=threads),
             ),
             Stage("bundle", dict, [folder.bundle / MANIFEST], partial(make_bundle, config, folder)),
@@ -74,7 +74,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 "report",
                 dict,
                 [folder.report / "index.html"],
-                partial(make_report, dataset, config.decode, folder),
+                partial(make_report, dataset, folder),
             ),
         ]
         run_stages(stages, folder.marks)

@@ -9,6 +9,7 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from captioner.config import DataConfig
 from captioner.datasets.base import CaptionDataset
@@ -45,7 +46,11 @@ def prepare(dataset: CaptionDataset, config: DataConfig, workspace: Workspace) -
     workspace.vocabulary.parent.mkdir(parents=True, exist_ok=True)
     vocabulary.save(workspace.vocabulary)
     problems = [{"name": each.name, "kind": each.kind, "reason": each.reason} for each in log.problems]
-    write_json(workspace.prepared, {"name": dataset.name, "splits": counts, "problems": problems})
+    where = str(Path(config.data).resolve()) if Path(config.data).is_dir() else config.data
+    write_json(
+        workspace.prepared,
+        {"name": dataset.name, "data": where, "limit": config.limit, "splits": counts, "problems": problems},
+    )
     found = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     return f"{found}; {len(vocabulary):,} words"
 

@@ -1,55 +1,133 @@
-"""Stage `report`: held-back pictures beside their captions, the scores and the course of training, as one page.
+"""Stage `report`: scores and what frames them, training, and held-back pictures beside their captions, as one page.
 
 Pictures that exist nowhere as files (drawn ones) are also left as examples, with their true captions beside them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
-from captioner.config import DecodeConfig
+import numpy as np
+
 from captioner.datasets.base import CaptionDataset
+from captioner.datasets.registry import open_dataset
+from captioner.errors import DataError
 from captioner.images import FileSource
-from captioner.pipeline.evaluate import SCORES, scored_splits, search_names
+from captioner.pipeline.evaluate import FRAMING, SCORES, predictions_path, score_of
 from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
 from captioner.pipeline.workspace import Workspace, read_json, read_lines, write_text
-from captioner.types import Record
+from captioner.report.page import Finding, Line, Report, Shown, page
+from captioner.types import Record, Word
 
-PICTURES = 24
+PICTURES = 200
+"""At most this many in the gallery: a quarter the worst, a quarter the best, the rest drawn at random."""
 EXAMPLES = 8
+PAGE = "index.html"
 
 
-def make_report(dataset: CaptionDataset, decode: DecodeConfig, workspace: Workspace) -> str:
-    """Write `report/index.html`, and `examples/` for data without picture files."""
-    from captioner.report.page import Shown, page
+def remake_report(out: Path) -> Path:
+    """Write the report of a finished build once more, from what the build left.
 
-    split = scored_splits(dataset)[0]
-    search = list(search_names(decode))[-1]
-    predictions = {
-        line["image_id"]: line for line in read_lines(workspace.evaluation / f"{split}-{search.replace(' ', '')}.jsonl")
-    }
-    records = [record for record in islice(dataset.records(split), PICTURES * 2) if record.image_id in predictions]
-    judge = dataset.judge
-    shown = [
-        Shown(
-            name=record.source.name,
-            picture=record.source.read_bytes(),
-            caption=predictions[record.image_id]["caption"],
-            log_prob=predictions[record.image_id]["log_prob"],
-            references=record.captions,
-            is_true=judge(record.image_id, predictions[record.image_id]["caption"]) if judge else None,
+    Raises:
+        DataError: the folder is not that of a finished build, or its data set is not where it was.
+    """
+    workspace = Workspace(out, out)
+    needed = (workspace.evaluation / FRAMING, workspace.training / RECORD, workspace.prepared, workspace.features)
+    missing = [path for path in needed if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{out} is not the folder of a finished build ({missing[0].relative_to(out)} is missing); build it, or "
+            "name another, such as runs/scenes"
         )
-        for record in records[:PICTURES]
+    prepared = read_json(workspace.prepared)
+    make_report(open_dataset(prepared["data"], limit=prepared["limit"]), workspace)
+    return workspace.report / PAGE
+
+
+def make_report(dataset: CaptionDataset, workspace: Workspace) -> str:
+    """Write `report/index.html`, and `examples/` for data without picture files."""
+    rows = read_json(workspace.evaluation / SCORES)
+    split = rows[0]["split"]
+    searches = list(dict.fromkeys(row["search"] for row in rows if row["split"] == split))
+    framing = read_json(workspace.evaluation / FRAMING)
+    predictions = list(read_lines(workspace.evaluation / predictions_path(split, searches[-1])))
+    chosen = {predictions[place]["image_id"]: predictions[place] for place in gallery(predictions)}
+    text = page(
+        Report(
+            title=f"captioner: {dataset.name} ({workspace.out.name})",
+            split=split,
+            search=searches[-1],
+            picture_count=len(predictions),
+            lines=[*_models(rows, split), *_framing(framing), *_models(rows, split, others=True)],
+            further=list(map(score_of, framing["further"])),
+            tutorial=list(map(score_of, framing["tutorial"])),
+            training=read_json(workspace.training / RECORD),
+            findings=[Finding(**finding) for finding in framing["health"]["findings"]],
+            left_out=Features.load(workspace.features).left_out,
+            shown=[
+                _shown(record, chosen[record.image_id])
+                for record in dataset.records(split)
+                if record.image_id in chosen
+            ],
+            gallery_note=(
+                f"{len(chosen):,} of {len(predictions):,}: the {PICTURES // 4} worst and the {PICTURES // 4} best by "
+                "CIDEr, the others drawn at random."
+                if len(chosen) < len(predictions)
+                else ""
+            ),
+        )
+    )
+    write_text(workspace.report / PAGE, [text])
+    _write_examples(list(islice(dataset.records(split), EXAMPLES)), workspace)
+    return str(workspace.report / PAGE)
+
+
+def gallery(predictions: Sequence[Mapping[str, Any]], most: int = PICTURES) -> list[int]:
+    """The places of the pictures to show: all, or the worst, the best, and others at random, the same every time."""
+    if len(predictions) <= most:
+        return list(range(len(predictions)))
+    by_score = np.argsort([line["scores"]["CIDEr"] for line in predictions], kind="stable")
+    extreme = most // 4
+    others = np.random.default_rng(1).choice(by_score[extreme:-extreme], most - 2 * extreme, replace=False)
+    return sorted(np.concatenate([by_score[:extreme], by_score[-extreme:], others]).tolist())
+
+
+def _models(rows: Sequence[Mapping[str, Any]], headline: str, *, others: bool = False) -> list[Line]:
+    """The lines of the captioner: on the headline split, or on the other ones."""
+    kept = [row for row in rows if (row["split"] != headline) == others]
+    labels = dict.fromkeys((row["split"], row["search"]) for row in kept)
+    return [
+        Line(
+            f"model, {search}" if split == headline else f"model on {split}, {search}",
+            {row["name"]: score_of(row) for row in kept if (row["split"], row["search"]) == (split, search)},
+        )
+        for split, search in labels
     ]
-    scores = read_json(workspace.evaluation / SCORES)
-    training = read_json(workspace.training / RECORD)
-    left_out = Features.load(workspace.features).left_out
-    title = f"captioner: {dataset.name} ({workspace.out.name})"
-    text = page(title, f"{split}, {search}", shown, scores, training, left_out)
-    write_text(workspace.report / "index.html", [text])
-    _write_examples(records[:EXAMPLES], workspace)
-    return str(workspace.report / "index.html")
+
+
+def _framing(framing: Mapping[str, Any]) -> list[Line]:
+    return [
+        Line(line["label"], {row["name"]: score_of(row) for row in line["scores"]}, line["note"])
+        for line in framing["lines"]
+    ]
+
+
+def _shown(record: Record, prediction: Mapping[str, Any]) -> Shown:
+    truth = prediction["scores"].get("True")
+    return Shown(
+        name=record.source.name,
+        picture=record.source.read_bytes(),
+        caption=prediction["caption"],
+        log_prob=prediction["log_prob"],
+        references=record.captions,
+        words=[Word(text, log_prob) for text, log_prob in prediction["words"]],
+        cider=prediction["scores"]["CIDEr"],
+        is_true=None if truth is None else bool(truth),
+    )
 
 
 def _write_examples(records: list[Record], workspace: Workspace) -> None:
