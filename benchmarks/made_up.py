@@ -47,7 +47,8 @@ class DecoderTraining:
         for start in range(0, self._rows, _BLOCK):
             keys = [row.to_bytes(32, "big") for row in range(start, min(start + _BLOCK, self._rows))]
             store.append(keys, random.random((len(keys), self.channels), np.float32))
-        PreparedSplit.save(folder / "train", self._captions(random))
+        PreparedSplit.save(folder / "train", self._captions(random, range(self.pictures)))
+        PreparedSplit.save(folder / "dev", self._captions(random, range(self.pictures, self._rows)))
 
     def reader(self, folder: Path) -> RowReader:
         """Of the features that `prepare` wrote; without their keys, as training has it."""
@@ -77,17 +78,18 @@ class DecoderTraining:
         model = CaptionModel(build_decoder(self.decoder, sizes))
         task = CaptionTask(model, config, SPECIAL, lambda captions: float(len(captions)), MAX_WORDS, sizes)
         split = PreparedSplit(folder / "train")
-        dev = np.arange(self.pictures, self._rows)
-        data = CaptionData(split, dev, read, SPECIAL, batch_size=config.batch_size, seed=config.seed)
+        data = CaptionData(
+            split, PreparedSplit(folder / "dev"), read, SPECIAL, batch_size=config.batch_size, seed=config.seed
+        )
         fit(task, data, config, checkpoints, threads=threads)
 
     @property
     def _rows(self) -> int:
         return self.pictures + self.dev_pictures
 
-    def _captions(self, random: np.random.Generator) -> Iterator[tuple[int, list[list[int]]]]:
+    def _captions(self, random: np.random.Generator, rows: range) -> Iterator[tuple[int, list[list[int]]]]:
         """Row and captions of each picture, in as many words as people use for Flickr8k: 10.8 ± 3.8, 2 to 30."""
-        for row in range(self.pictures):
+        for row in rows:
             lengths = np.clip(np.rint(random.normal(10.8, 3.8, CAPTIONS_EACH)), 2, MAX_WORDS).astype(int)
             yield row, [random.integers(_FIRST_WORD, self.vocabulary, length).tolist() for length in lengths]
 

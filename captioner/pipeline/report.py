@@ -104,6 +104,7 @@ def _models(rows: Sequence[Mapping[str, Any]], headline: str, *, others: bool = 
         Line(
             f"model, {search}" if split == headline else f"model on {split}, {search}",
             {row["name"]: score_of(row) for row in kept if (row["split"], row["search"]) == (split, search)},
+            is_model=True,
         )
         for split, search in labels
     ]

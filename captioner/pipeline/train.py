@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.metrics.evaluate import evaluate
 from captioner.pipeline.features import Features
@@ -60,7 +58,7 @@ def train(
     task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes)
     batches = CaptionData(
         PreparedSplit(workspace.split("train")),
-        np.array([picture["row"] for picture in dev], np.int64),
+        PreparedSplit(workspace.split("dev")),
         features.inputs,
         vocabulary.special,
         batch_size=config.batch_size,

@@ -1,23 +1,57 @@
-"""One HTML page about one captioner: pictures with captions, scores, training. A single file without scripts.
+"""One HTML page about one captioner: scores and what frames them, training, health, pictures beside their captions.
 
-Knows nothing of models or data sets; it is handed what it shows.
+A single file that opens from disk: pictures, style and script are inside, nothing is fetched, and the page itself
+forbids the browser to fetch or to run anything else. Everything is there without the script, too; it sorts and
+filters. Knows nothing of models or data sets; it is handed what it shows.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
 from captioner.images import decode_image
+from captioner.report.charts import Chart, Curve
+from captioner.types import Score, Word
 
-SIDE = 224
+SIDE = 240
+"""Longest side of a thumbnail, in pixels."""
+QUALITY = 80
+LADDER = "CIDEr"
+"""The metric that is drawn as well as written."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know about the captions, in words."""
+
+    text: str
+    is_warning: bool
+    """Whether something is likely to be wrong."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One set of captions in the table of scores."""
+
+    label: str
+    scores: Mapping[str, Score]
+    """By name of the metric."""
+    note: str = ""
+    """What it is, in one sentence."""
+    is_model: bool = False
+    """Whether the captioner wrote them; the others frame its scores."""
 
 
 @dataclass(frozen=True)
@@ -31,78 +65,132 @@ class Shown:
     caption: str
     """What the captioner says."""
     log_prob: float
-    """How sure it is."""
+    """Natural-log probability of the caption, the end token included."""
     references: Sequence[str]
     """What people wrote."""
+    words: Sequence[Word]
+    """The words of the caption, and how sure the captioner was of each."""
+    cider: float
+    """CIDEr of this caption alone."""
     is_true: bool | None = None
     """Whether the caption is true of the picture, where that is known."""
 
     @property
-    def data_uri(self) -> str:
-        """The picture, at most 224 pixels a side, inside the page."""
+    def mean_log_prob(self) -> float:
+        """Log-probability a token, the end token included: long captions are not less sure for being long."""
+        return self.log_prob / (len(self.words) + 1)
+
+    @cached_property
+    def thumbnail(self) -> Thumbnail:
+        """The picture, small. Raises ImageError when it is not one."""
         image = Image.fromarray(decode_image(self.picture, at_least=SIDE))
         image.thumbnail((SIDE, SIDE))
-        stream = io.BytesIO()
-        image.save(stream, "PNG" if max(image.size) < SIDE else "JPEG")
-        return f"data:image/{'png' if max(image.size) < SIDE else 'jpeg'};base64," + base64.b64encode(
-            stream.getvalue()
-        ).decode("ascii")
+        as_png, as_jpeg = io.BytesIO(), io.BytesIO()
+        image.save(as_png, "PNG", optimize=True)
+        image.save(as_jpeg, "JPEG", quality=QUALITY, optimize=True)
+        data, kind = min((as_png.getvalue(), "png"), (as_jpeg.getvalue(), "jpeg"), key=lambda each: len(each[0]))
+        return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}", *image.size)
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One quantity over the epochs, as the points of an SVG polyline in a box of 300 × 100."""
+class Thumbnail:
+    """A small picture inside the page."""
 
-    name: str
-    values: Sequence[float]
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows."""
+
+    title: str
+    split: str
+    """The split behind health, gallery and the lines that frame."""
+    search: str
+    """The search behind health and gallery, for example `beam 3`."""
+    picture_count: int
+    """How many pictures were scored."""
+    lines: Sequence[Line]
+    """The table of scores, from top to bottom."""
+    further: Sequence[Score]
+    """Measures that are no caption metrics: perplexity, retrieval."""
+    tutorial: Sequence[Score]
+    """The protocol of tutorials, apart from all others."""
+    training: Mapping[str, Any]
+    """The record of training with its `history`."""
+    findings: Sequence[Finding]
+    left_out: Sequence[str]
+    """What was wrong with the data, a line a kind."""
+    shown: Sequence[Shown]
+    """The gallery, in the order of the data."""
+    gallery_note: str = ""
+    """Which of the pictures these are, when they are not all."""
 
     @property
-    def points(self) -> str:
-        """The polyline."""
-        low, high = min(self.values), max(self.values)
-        step = 300 / max(1, len(self.values) - 1)
-        height = high - low or 1.0
-        return " ".join(f"{i * step:.1f},{100 - 100 * (v - low) / height:.1f}" for i, v in enumerate(self.values))
+    def metrics(self) -> list[str]:
+        """The columns of the table."""
+        return list(dict.fromkeys(name for line in self.lines for name in line.scores))
+
+    @property
+    def signatures(self) -> list[str]:
+        """The protocol of every number in the table, each once."""
+        return list(dict.fromkeys(score.signature for line in self.lines for score in line.scores.values()))
+
+    @property
+    def headline(self) -> Line:
+        """The captions that the gallery shows: the last of the model's on this split."""
+        return [line for line in self.lines if line.is_model][-1]
+
+    @property
+    def charts(self) -> Iterator[Chart]:
+        """Loss and dev score over the epochs."""
+        history, marked = self.training["history"], self.training["best_epoch"]
+        losses = [
+            Curve(name, [row[key] for row in history])
+            for name, key in (("training", "train_loss"), ("dev", "dev_loss"))
+            if all(key in row for row in history)  # builds of earlier versions have no loss on dev
+        ]
+        yield Chart("Loss", losses, marked)
+        yield Chart("CIDEr on dev, greedy", [Curve("dev", [row["dev_cider"] for row in history])], marked)
+
+    @property
+    def ladder(self) -> Iterator[tuple[Line, float, float, float, Score]]:
+        """Each line with its CIDEr, and in per cent of the width: the interval's ends, and the value."""
+        lines = [(line, line.scores[LADDER]) for line in self.lines if LADDER in line.scores]
+        top = max((max(score.value, *(score.interval or ())) for _, score in lines), default=0.0) or 1.0
+        for line, score in lines:
+            low, high = score.interval or (score.value, score.value)
+            yield line, 100 * low / top, 100 * high / top, 100 * score.value / top, score
 
 
-def page(
-    title: str,
-    protocol: str,
-    shown: Sequence[Shown],
-    scores: Sequence[Mapping[str, Any]],
-    training: Mapping[str, Any],
-    left_out: Sequence[str] = (),
-) -> str:
+def page(report: Report) -> str:
     """The page as HTML. All text is escaped.
 
-    Args:
-        title: its heading.
-        protocol: split and search behind the gallery's captions, for example `test, beam 3`.
-        shown: the gallery.
-        scores: rows with split, search, name, value and signature.
-        training: the record of training with its `history`.
-        left_out: what was wrong with the data, a line a kind.
+    Raises:
+        ImageError: a picture of the gallery is not one.
     """
-    template = files("captioner.report").joinpath("page.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    history = training["history"]
-    curves = [
-        Curve("training loss", [row["train_loss"] for row in history]),
-        Curve("CIDEr on dev, greedy", [row["dev_cider"] for row in history]),
-    ]
-    columns = list(dict.fromkeys((row["split"], row["search"]) for row in scores))
-    names = list(dict.fromkeys(row["name"] for row in scores))
-    values = {(row["name"], row["split"], row["search"]): row["value"] for row in scores}
-    signatures = {row["name"]: row["signature"] for row in scores}
-    return environment.from_string(template).render(
-        title=title,
-        protocol=protocol,
-        shown=shown,
-        columns=columns,
-        names=names,
-        values=values,
-        signatures=signatures,
-        training=training,
-        left_out=left_out,
-        curves=curves,
+    room = files("captioner.report")
+    template, style, script = (
+        room.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "exp": math.exp}
+    return environment.from_string(template).render(
+        report=report,
+        style=Markup(style),  # noqa: S704 - ours
+        script=Markup(script),  # noqa: S704 - ours
+        script_hash=_hash(script),
+    )
+
+
+def _percent(log_prob: float) -> str:
+    """A probability as people read it."""
+    share = 100 * math.exp(log_prob)
+    return "<1" if share < 1 else f"{share:.0f}"
+
+
+def _hash(text: str) -> str:
+    """What a content security policy names an inline style or script by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from tqdm import tqdm
 
 from captioner.training.checkpoint import save_checkpoint
-from captioner.training.module import DEV_SCORE
+from captioner.training.module import DEV_LOSS, DEV_SCORE
 
 LAST = "last.safetensors"
 BEST = "best.safetensors"
@@ -67,6 +67,7 @@ class KeepBest(Checkpoint):
                 "epoch": trainer.current_epoch + 1,
                 "steps": trainer.global_step,
                 "train_loss": float(trainer.callback_metrics["train_loss"]),
+                DEV_LOSS: float(trainer.callback_metrics[DEV_LOSS]),
                 DEV_SCORE: float(trainer.callback_metrics[DEV_SCORE]),
                 "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
                 "seconds": round(time.monotonic() - self._started, 2),
@@ -139,7 +140,8 @@ class EpochProgress(ProgressBar):
             metrics = trainer.callback_metrics
             print(  # noqa: T201 - progress belongs on stderr
                 f"  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: loss {float(metrics['train_loss']):.3f}, "
-                f"dev CIDEr {float(metrics[DEV_SCORE]):.1f}, {time.monotonic() - self._started:.0f} s",
+                f"dev loss {float(metrics[DEV_LOSS]):.3f}, dev CIDEr {float(metrics[DEV_SCORE]):.1f}, "
+                f"{time.monotonic() - self._started:.0f} s",
                 file=sys.stderr,
                 flush=True,
             )

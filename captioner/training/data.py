@@ -59,16 +59,6 @@ class CaptionBatches(Dataset[Batch]):
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
 
-class PictureInputs(Dataset[Tensor]):
-    """What the model looks at, without captions: indexed by a list of rows of the store."""
-
-    def __init__(self, read: InputReader) -> None:
-        self._read = read
-
-    def __getitem__(self, rows: Sequence[int]) -> Tensor:
-        return torch.from_numpy(self._read(np.asarray(rows)))
-
-
 class EpochBatches(Sampler[list[int]]):
     """Picture numbers, shuffled and cut into batches; epoch e of seed s is the same list on every run.
 
@@ -101,12 +91,12 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class CaptionData(lightning.LightningDataModule):
-    """Training batches and dev pictures for a `CaptionTask`."""
+    """Training and dev batches for a `CaptionTask`."""
 
     def __init__(
         self,
         train: PreparedSplit,
-        dev_rows: np.ndarray,
+        dev: PreparedSplit,
         read: InputReader,
         special: SpecialTokens,
         *,
@@ -116,8 +106,8 @@ class CaptionData(lightning.LightningDataModule):
         super().__init__()
         self._batches = CaptionBatches(train, read, special)
         self._pictures = len(train)
-        self._inputs = PictureInputs(read)
-        self._dev_rows = dev_rows
+        self._dev_batches = CaptionBatches(dev, read, special)
+        self._dev_pictures = len(dev)
         self._batch_size = batch_size
         self._seed = seed
 
@@ -132,8 +122,8 @@ class CaptionData(lightning.LightningDataModule):
         sampler = EpochBatches(self._pictures, self._batch_size, self._seed, rank, world)
         return DataLoader(self._batches, sampler=sampler, batch_size=None)
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
-        """The inputs of the dev pictures, in order, 128 at a time."""
-        rows = self._dev_rows.tolist()
-        chunks = [rows[start : start + 128] for start in range(0, len(rows), 128)]
-        return DataLoader(self._inputs, sampler=chunks, batch_size=None)
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The dev pictures with their captions, in order, 128 at a time."""
+        pictures = list(range(self._dev_pictures))
+        chunks = [pictures[start : start + 128] for start in range(0, len(pictures), 128)]
+        return DataLoader(self._dev_batches, sampler=chunks, batch_size=None)

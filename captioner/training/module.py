@@ -1,7 +1,7 @@
-"""The one LightningModule: loss for training, captions and their CIDEr for validation.
+"""The one LightningModule: loss for training; captions, their CIDEr and the loss for validation.
 
-Dev is scored on captions that the model writes freely, never on words predicted from the true ones before them: the
-two rank models differently, and only the first is what a user gets.
+Epochs are ranked by the captions that the model writes freely, never by words predicted from the true ones before
+them: the two rank models differently, and only the first is what a user gets. The loss on dev is for people to look at.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from captioner.training.losses import WordPresence, caption_loss
 from captioner.types import SpecialTokens
 
 DEV_SCORE = "dev_cider"
+DEV_LOSS = "dev_loss"
 
 ScoreTokens = Callable[[Sequence[Sequence[int]]], float]
 """The captions of all dev pictures, in order, as word ids → their score, higher is better."""
@@ -61,8 +62,7 @@ class CaptionTask(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch. Raises TrainingError when it is not a number."""
         features = self.model.look(batch.inputs)
-        logits = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
-        loss = caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
+        loss = self._loss(features, batch)
         captions = len(batch.lengths)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
         if self.word_presence is not None:
@@ -74,14 +74,20 @@ class CaptionTask(lightning.LightningModule):
             )
         return loss
 
+    def _loss(self, features: Tensor, batch: Batch) -> Tensor:
+        logits = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
+        return caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
+
     def on_validation_epoch_start(self) -> None:
         """Forget the captions of the epoch before."""
         self._dev_captions = []
 
-    def validation_step(self, inputs: Tensor, batch_index: int) -> None:
-        """Write a caption for each picture, greedily."""
-        found = decode(TorchStepModel(self.model), inputs.float().cpu().numpy(), self._greedy, self._special)
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Write a caption for each picture, greedily; and the loss of the true ones, without dropout."""
+        found = decode(TorchStepModel(self.model), batch.inputs.float().cpu().numpy(), self._greedy, self._special)
         self._dev_captions.extend(candidates[0].tokens for candidates in found)
+        loss = self._loss(self.model.look(batch.inputs), batch)
+        self.log(DEV_LOSS, loss, sync_dist=True, batch_size=len(batch.lengths))
 
     def on_validation_epoch_end(self) -> None:
         """Score the captions of the whole dev part; with several devices each has written all of them."""

@@ -64,7 +64,7 @@ def train(folder: Path, before_batch=lambda: None) -> None:
     model = CaptionModel(build_decoder(DecoderConfig(embed=8, hidden=8, dropout=0.3), sizes))
     task = CaptionTask(model, config, SPECIAL, score_dev, 8, sizes)
     split = PreparedSplit(folder / "split")
-    data = CaptionData(split, np.arange(PICTURES), read, SPECIAL, batch_size=BATCH, seed=config.seed)
+    data = CaptionData(split, split, read, SPECIAL, batch_size=BATCH, seed=config.seed)
     fit(task, data, config, folder / "training", threads=1)
 
 

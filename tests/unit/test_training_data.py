@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from captioner.errors import DataError  # noqa: E402
-from captioner.training.data import CaptionBatches, CaptionData, EpochBatches, PictureInputs  # noqa: E402
+from captioner.training.data import CaptionBatches, CaptionData, EpochBatches  # noqa: E402
 from captioner.training.prepared import PreparedSplit  # noqa: E402
 from captioner.types import SpecialTokens  # noqa: E402
 
@@ -88,7 +88,7 @@ def test_large_word_ids_survive(split):
 
 
 def test_lengths_stay_on_the_cpu_whatever_the_device(split):
-    data = CaptionData(split, np.arange(3), read, SPECIAL, batch_size=2, seed=1)
+    data = CaptionData(split, split, read, SPECIAL, batch_size=2, seed=1)
     moved = data.transfer_batch_to_device(CaptionBatches(split, read, SPECIAL)[[1, 0]], torch.device("meta"), 0)
     assert {moved.inputs.device.type, moved.owner.device.type, moved.tokens.device.type} == {"meta"}
     assert moved.lengths.tolist() == [5, 3, 2]
@@ -100,20 +100,17 @@ def test_each_batch_reads_the_store_once(split):
     assert calls == [[40, 0, 7]]
 
 
-def test_pictures_without_captions_are_read_by_row():
-    assert PictureInputs(read)[[3, 1]].tolist() == [[3, -3], [1, -1]]
-
-
-def test_dev_pictures_come_in_order_and_all_of_them(split):
+def test_dev_pictures_come_in_order_and_all_of_them(split, tmp_path):
     rows = np.random.default_rng(0).permutation(300)
-    data = CaptionData(split, rows, read, SPECIAL, batch_size=2, seed=1)
+    PreparedSplit.save(tmp_path / "dev", [(row, [[5]]) for row in rows])
+    data = CaptionData(split, PreparedSplit(tmp_path / "dev"), read, SPECIAL, batch_size=2, seed=1)
     batches = list(data.val_dataloader())
-    assert [len(batch) for batch in batches] == [128, 128, 44]
-    assert torch.cat(batches)[:, 0].tolist() == rows.tolist()
+    assert [len(batch.inputs) for batch in batches] == [128, 128, 44]
+    assert torch.cat([batch.inputs for batch in batches])[:, 0].tolist() == rows.tolist()
 
 
 def test_every_caption_of_every_picture_is_in_an_epoch_once(split):
-    data = CaptionData(split, np.arange(1), read, SPECIAL, batch_size=3, seed=1)
+    data = CaptionData(split, split, read, SPECIAL, batch_size=3, seed=1)
     seen = [
         (batch.inputs[owner, 0].item(), tuple(tokens[1:length].tolist()))
         for batch in data.train_dataloader()
