@@ -1,6 +1,8 @@
 # Needs only Python 3.11 or newer, and make. Everything is installed into .venv, at the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# eval brings METEOR and SPICE, and the reference that the metrics are compared with: make test EXTRAS=train,dev,eval
+EXTRAS ?= train,dev
 # Threads that spin while they wait take the processor from each other.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -33,6 +35,7 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/metrics.py
 
 clean:
 	rm -rf .venv .venv-base build dist *.egg-info
@@ -40,5 +43,5 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captioner needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@

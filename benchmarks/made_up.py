@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ CAPTIONS_EACH = 5
 MAX_WORDS = 30
 _FIRST_WORD = 4
 _BLOCK = 256
+_SYLLABLES = [consonant + vowel + end for consonant in "bdfglmnprst" for vowel in "aeiou" for end in ("", "n")]
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,20 @@ class DecoderTraining:
         for row in rows:
             lengths = np.clip(np.rint(random.normal(10.8, 3.8, CAPTIONS_EACH)), 2, MAX_WORDS).astype(int)
             yield row, [random.integers(_FIRST_WORD, self.vocabulary, length).tolist() for length in lengths]
+
+
+def caption_texts(random: np.random.Generator, count: int) -> Iterator[str]:
+    """Captions with the punctuation, and with about the lengths and the frequencies of words, of Flickr8k's."""
+    words = np.array([f"{first}{second}" for first in _SYLLABLES for second in _SYLLABLES])
+    frequency = 1 / np.arange(2, len(words) + 2)  # Zipf's law
+    lengths = np.clip(np.rint(random.normal(10.8, 3.8, count)), 2, MAX_WORDS).astype(int)
+    drawn = iter(random.choice(words, lengths.sum(), p=frequency / frequency.sum()).tolist())
+    odd = random.random(count)
+    for length, chance in zip(lengths, odd, strict=True):
+        first, *rest = islice(drawn, length)
+        if chance < 0.1:  # as many as have a comma, an apostrophe or a hyphen
+            rest.append(("man 's hat", "t-shirt", "snow , waiting", "doesn't")[int(40 * chance)])
+        yield " ".join(["A", first, *rest]) + (" ." if chance < 0.9 else "")
 
 
 def write_pictures(folder: Path, count: int) -> list[Path]:

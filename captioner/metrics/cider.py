@@ -123,12 +123,13 @@ class CiderD:
         references = self.references
         counted, width = references.ngrams[order - 1], references.index.size(order)
         keys = references.image[counted.caption] * width + counted.ngram
-        pictures = np.bincount(np.unique(keys) % width, minlength=width) if width else np.zeros(0)
+        by_key = np.argsort(keys, kind="stable")
+        keys = keys[by_key]
+        pictures = np.bincount(keys[np.diff(keys, prepend=-1) > 0] % max(1, width), minlength=width)  # that have each
         rarity = self._rarest - np.log(np.maximum(1, pictures))
         weight = counted.count * rarity[counted.ngram]
         norm = np.sqrt(np.bincount(counted.caption, weight**2, len(references.captions)))
-        by_key = np.argsort(keys, kind="stable")
-        return _Table(rarity, norm, keys[by_key], counted.caption[by_key], weight[by_key])
+        return _Table(rarity, norm, keys, counted.caption[by_key], weight[by_key])
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,8 @@ class NgramIndex:
         numbers, starts = words, np.arange(len(words))
         for order in range(2, MAX_ORDER + 1):
             codes, starts = _codes(numbers, starts, words, ends, order)
-            known = np.unique(codes)
+            known, numbers = np.unique(codes, return_inverse=True)
             self._codes.append(known)
-            numbers = np.searchsorted(known, codes)
 
     def size(self, order: int) -> int:
         """How many n-grams of `order` words it was made from."""
@@ -147,7 +146,9 @@ def _codes(
 
 def _places(known: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The place of each code among the known ones; unknown ones are numbered after those."""
-    places = np.searchsorted(known, codes)
+    order = np.argsort(codes)
+    places = np.empty(len(codes), np.int64)
+    places[order] = np.searchsorted(known, codes[order])  # neighbours are found in what the processor has just read
     new = places == len(known)
     new[~new] = known[places[~new]] != codes[~new]
     places[new] = len(known) + np.unique(codes[new], return_inverse=True)[1]

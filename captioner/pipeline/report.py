@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def _framing(framing: Mapping[str, Any]) -> list[Line]:
 def _shown(record: Record, prediction: Mapping[str, Any]) -> Shown:
     truth = prediction["scores"].get("True")
     return Shown(
-        name=record.source.name,
+        name=PurePath(record.source.name).name,  # the page may be sent to others: no folders
         picture=record.source.read_bytes(),
         caption=prediction["caption"],
         log_prob=prediction["log_prob"],

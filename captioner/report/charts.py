@@ -6,10 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-WIDTH, HEIGHT = 360, 210
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 14, 36
-"""What is kept free around the box that the curves are drawn in, for ticks and labels."""
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,14 @@ class Chart:
     marked: int
     """The epoch to point out."""
 
+    WIDTH: ClassVar[int] = 360
+    HEIGHT: ClassVar[int] = 210
+    LEFT: ClassVar[int] = 44
+    RIGHT: ClassVar[int] = 348
+    TOP: ClassVar[int] = 14
+    BOTTOM: ClassVar[int] = 174
+    """Where the box that the curves are drawn in lies; ticks and labels stand around it."""
+
     @property
     def epochs(self) -> int:
         """How many there are."""
@@ -47,12 +52,12 @@ class Chart:
     def x(self, epoch: float) -> float:
         """Where an epoch is, from the left."""
         across = 0.5 if self.epochs == 1 else (epoch - 1) / (self.epochs - 1)
-        return round(LEFT + across * (WIDTH - LEFT - RIGHT), 1)
+        return round(self.LEFT + across * (self.RIGHT - self.LEFT), 1)
 
     def y(self, value: float) -> float:
         """Where a value is, from the top."""
         low, high = self._span
-        return round(HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP), 1)
+        return round(self.BOTTOM - (value - low) / (high - low) * (self.BOTTOM - self.TOP), 1)
 
     def points(self, curve: Curve) -> str:
         """A curve as the points of a polyline."""

@@ -159,7 +159,7 @@ class Report:
     def ladder(self) -> Iterator[tuple[Line, float, float, float, Score]]:
         """Each line with its CIDEr, and in per cent of the width: the interval's ends, and the value."""
         lines = [(line, line.scores[LADDER]) for line in self.lines if LADDER in line.scores]
-        top = max((max(score.value, *(score.interval or ())) for _, score in lines), default=0.0) or 1.0
+        top = max((max([score.value, *(score.interval or ())]) for _, score in lines), default=0.0) or 1.0
         for line, score in lines:
             low, high = score.interval or (score.value, score.value)
             yield line, 100 * low / top, 100 * high / top, 100 * score.value / top, score
@@ -179,6 +179,7 @@ def page(report: Report) -> str:
     environment.filters |= {"percent": _percent, "exp": math.exp}
     return environment.from_string(template).render(
         report=report,
+        ladder_metric=LADDER,
         style=Markup(style),  # noqa: S704 - ours
         script=Markup(script),  # noqa: S704 - ours
         script_hash=_hash(script),

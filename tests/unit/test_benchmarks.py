@@ -116,3 +116,14 @@ def test_startup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peaks = [figures[f"{name}, peak memory"]["median"] for name in ("help", "imports", "caption")]
     assert peaks == sorted(peaks)
     assert result["settings"]["encoder"] == "small_cnn"
+
+
+@pytest.mark.slow
+def test_metrics(tmp_path: Path) -> None:
+    result, finished = run("metrics.py", tmp_path, "--pictures=50", "--runs=2", threads=1)
+    figures = result["figures"]
+    assert all(figures[f"reward, batches of {batch}"]["minimum"] > 0 for batch in (50, 250, 1000))
+    if "metrics, ratio" in figures:
+        assert figures["largest difference of a score"]["maximum"] < 1e-6
+    else:
+        assert "pycocoevalcap is left out: it needs" in finished.stderr
