@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +70,8 @@ def _evaluate(arguments: argparse.Namespace, program: str) -> int:
     from captioner.evaluation.references import match, read_references, references_beside
 
     metrics = _metrics(arguments.metrics, tuple(ALL_METRICS))
+    if arguments.save:
+        _require_writable(arguments.save)
     predictions = read_predictions(arguments.predictions)
     if arguments.references is None and arguments.split:
         raise ConfigError("--split is a part of a data set; name that with --references")
@@ -82,6 +85,9 @@ def _evaluate(arguments: argparse.Namespace, program: str) -> int:
         names = ", ".join(map(printable, matched.without_words[:_NAMED]))
         more = f" and {len(matched.without_words) - _NAMED:,} more" if len(matched.without_words) > _NAMED else ""
         print(f"{program}: no words in the caption of {names}{more}; scored as they are", file=sys.stderr)
+    slow = [name for name in ("METEOR", "SPICE") if name in metrics and ALL_METRICS[name].unavailable() is None]
+    if slow and sys.stderr.isatty():
+        print(f"scoring {len(matched.predictions):,} captions; {' and '.join(slow)} in Java …", file=sys.stderr)
     found = assess(matched.predictions, matched.references, training=references.training, metrics=metrics)
     if arguments.save:
         text = json.dumps(found.to_json(list(matched.predictions)), indent=1, ensure_ascii=False)
@@ -109,6 +115,14 @@ def _metrics(asked: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
     if unknown or not names:
         raise ConfigError(f"there is no metric {', '.join(unknown) or asked!r}; choose from {', '.join(known)}")
     return tuple(by_lower[name.lower()] for name in names)
+
+
+def _require_writable(path: Path) -> None:
+    """Before anything is computed. Raises CaptionerError when the file could not be written."""
+    folder = path.absolute().parent
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        why = "it is a folder" if path.is_dir() else "no such folder" if not folder.is_dir() else "permission denied"
+        raise CaptionerError(f"cannot write {path}: {why}", code="output")
 
 
 def _save(path: Path, text: str) -> None:

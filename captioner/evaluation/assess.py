@@ -118,20 +118,17 @@ def assess(
         MetricError: the two sides do not fit together.
     """
     pairs = CaptionPairs.from_texts(predictions, references)
-    missing = {name: NOT_ASKED_FOR for name in ALL_METRICS if name not in metrics}
-    java: list[Metric] = []
-    for metric in (Meteor(), Spice()):
-        if metric.name in metrics:
-            reason = metric.unavailable()
-            if reason is None:
-                java.append(metric)
-            else:
-                missing[metric.name] = reason
-    quick = [METRICS[name] for name in METRICS if name in metrics]
+    missing = {
+        name: reason
+        for name, metric in ALL_METRICS.items()
+        if (reason := metric.unavailable() if name in metrics else NOT_ASKED_FOR)
+    }
+    computed = [metric for name, metric in ALL_METRICS.items() if name not in missing]
+    quick = [metric for metric in computed if metric.name in METRICS]
     words = [tuple(tokenize(caption)) for caption in training]
     return Assessment(
         pictures=len(pairs),
-        scores=score_with_intervals(pairs, [*quick, *java]),
+        scores=score_with_intervals(pairs, computed),
         missing=missing,
         framing=frame(pairs, words, quick),
         health=examine(pairs, words),

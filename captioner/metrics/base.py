@@ -134,6 +134,10 @@ class Metric(ABC):
     def variant(self) -> str:
         """What tells it from other metrics of the same name, for the signature."""
 
+    def unavailable(self) -> str | None:
+        """Why it cannot be computed here and what to install; None when it can, as most always can."""
+        return None
+
     @abstractmethod
     def statistics(self, pairs: CaptionPairs) -> Statistics:
         """What it measures on each picture."""

@@ -1,5 +1,6 @@
 """Every command and every piece of Python in the documentation runs as it stands there."""
 
+import json
 import os
 import re
 import shlex
@@ -27,8 +28,8 @@ TEXTS = {page.name: page.read_text(encoding="utf-8").replace("\\\n", "") for pag
 
 
 def commands(script: str) -> list[str]:
-    """The lines of all pages that call a script, each once; comments are the shell's own."""
-    lines = [line for text in TEXTS.values() for line in re.findall(rf"^python {script}.*$", text, re.MULTILINE)]
+    """The lines of all pages that call a script or a verb, each once; comments are the shell's own."""
+    lines = [line for text in TEXTS.values() for line in re.findall(rf"^{script} .*$", text, re.MULTILINE)]
     return list(dict.fromkeys(re.sub(r"\s+", " ", line) for line in lines))
 
 
@@ -39,9 +40,10 @@ def pieces_of_python() -> list[tuple[str, str]]:
 
 
 def test_there_is_something_to_run():
-    assert len(commands("run_captioner")) >= 3
-    assert len(commands("build_and_run")) >= 4
-    assert {name for name, _ in pieces_of_python()} >= {"README.md", "bundle.md"}
+    assert len(commands(r"python run_captioner\.py")) >= 3
+    assert len(commands(r"python build_and_run\.py")) >= 4
+    assert len(commands("captioner")) >= 5
+    assert {name for name, _ in pieces_of_python()} >= {"README.md", "bundle.md", "evaluation.md"}
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def users_folder(built, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the commands are written for a POSIX shell")
-@pytest.mark.parametrize("command", commands("run_captioner"))
+@pytest.mark.parametrize("command", commands(r"python run_captioner\.py"))
 def test_commands_that_caption(users_folder, command):
     words = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/" + command.removeprefix("python ")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -71,11 +73,39 @@ def test_commands_that_caption(users_folder, command):
 def test_python_in_the_pages(users_folder, page, code):
     process = run("-c", code, cwd=users_folder)
     assert process.returncode == 0, process.stderr
+    if page == "evaluation.md":
+        assert "CIDEr|tok:ptb|refs:2" in process.stdout or process.stdout.strip() == "[2.5 7.5]"
+        return
     model = captioner.load(users_folder / "runs" / "scenes" / "bundle")
     alone = {"beam": 1, "no_repeat_ngram": 0, "max_length": 20}
     options = alone if "InferenceSession" in code else {"beam": 5} if "beam=5" in code else {}
     expected = model.caption(users_folder / "photo.jpg", **options)
     assert process.stdout.splitlines()[0] in (expected.text, f"{expected.text} {expected.log_prob}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the commands are written for a POSIX shell")
+@pytest.mark.parametrize("command", commands("captioner"))
+def test_commands_that_score_and_report(users_folder, command):
+    """On a small data set and captions of it; without Java on the path, which would take seconds for each."""
+    write_flickr8k(users_folder / "FOLDER")
+    captions = {f"{number}.jpg": f"A {('red', 'blue')[number % 2]} box ." for number in range(8)}
+    dev = "--split dev" in command
+    for name in ("captions.jsonl", "a.jsonl", "b.jsonl"):
+        lines = [
+            {"path": f"pictures/{key}", "caption": text} for key, text in list(captions.items())[6 if dev else 0 :]
+        ]
+        (users_folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (users_folder / "results.json").write_text(json.dumps([{"image_id": 1, "caption": "a box"}]))
+    images, annotations = [{"id": 1, "file_name": "1.jpg"}], [{"image_id": 1, "id": 1, "caption": "a red box"}]
+    (users_folder / "captions_val.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    words = f"{shlex.quote(sys.executable)} -m {command}"
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    process = subprocess.run(
+        ["/bin/sh", "-c", words], cwd=users_folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 0, process.stderr
+    expected = {"evaluate": "CIDEr", "compare": "A and B have the same CIDEr", "report": "index.html"}
+    assert expected[command.split()[1]] in process.stdout
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -119,7 +149,7 @@ def with_data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", commands("build_and_run"))
+@pytest.mark.parametrize("command", commands(r"python build_and_run\.py"))
 def test_commands_that_train(with_data, monkeypatch, capsys, command):
     """With a network of toy size for one epoch, and weights from a file where they would be fetched."""
     monkeypatch.chdir(with_data)

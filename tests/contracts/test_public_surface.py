@@ -38,6 +38,10 @@ def test_an_unknown_name_is_an_attribute_error():
         "captioner.bundle",
         "captioner.cli.main",
         "captioner.cli.caption",
+        "captioner.cli.evaluate",
+        "captioner.cli.compare",
+        "captioner.evaluation.assess",
+        "captioner.evaluation.references",
     ],
 )
 def test_what_a_finished_captioner_needs_never_loads_torch(module):
@@ -48,7 +52,11 @@ def test_what_a_finished_captioner_needs_never_loads_torch(module):
     assert heavy == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["caption", "--help"], ["caption", "--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--version"], ["--help"], ["caption", "--version"]]
+    + [[verb, "--help"] for verb in ("caption", "evaluate", "compare", "report")],
+)
 def test_help_and_version_need_no_third_party_library(arguments):
     code = (
         "import sys; from captioner.cli.main import main\n"
