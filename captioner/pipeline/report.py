@@ -55,6 +55,7 @@ def make_report(dataset: CaptionDataset, workspace: Workspace) -> str:
     searches = list(dict.fromkeys(row["search"] for row in rows if row["split"] == split))
     framing = read_json(workspace.evaluation / FRAMING)
     predictions = list(read_lines(workspace.evaluation / predictions_path(split, searches[-1])))
+    models = _models(rows, split)
     chosen = {predictions[place]["image_id"]: predictions[place] for place in gallery(predictions)}
     text = page(
         Report(
@@ -62,7 +63,8 @@ def make_report(dataset: CaptionDataset, workspace: Workspace) -> str:
             split=split,
             search=searches[-1],
             picture_count=len(predictions),
-            lines=[*_models(rows, split), *_framing(framing), *_models(rows, split, others=True)],
+            headline=models[-1].scores["CIDEr"],
+            lines=[*models, *_framing(framing), *_models(rows, split, others=True)],
             further=list(map(score_of, framing["further"])),
             tutorial=list(map(score_of, framing["tutorial"])),
             training=read_json(workspace.training / RECORD),

@@ -112,6 +112,8 @@ class Report:
     """The search behind health and gallery, for example `beam 3`."""
     picture_count: int
     """How many pictures were scored."""
+    headline: Score
+    """The score to begin with, of the captions that the gallery shows."""
     lines: Sequence[Line]
     """The table of scores, from top to bottom."""
     further: Sequence[Score]
@@ -137,11 +139,6 @@ class Report:
     def signatures(self) -> list[str]:
         """The protocol of every number in the table, each once."""
         return list(dict.fromkeys(score.signature for line in self.lines for score in line.scores.values()))
-
-    @property
-    def headline(self) -> Line:
-        """The captions that the gallery shows: the last of the model's on this split."""
-        return [line for line in self.lines if line.is_model][-1]
 
     @property
     def charts(self) -> Iterator[Chart]:

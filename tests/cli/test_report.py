@@ -31,6 +31,8 @@ def test_the_page_has_what_the_build_measured(built):
     out = built.cwd / "runs" / "scenes"
     text = (out / "report" / "index.html").read_text(encoding="utf-8")
     rows = json.loads((out / "evaluation" / "scores.json").read_text(encoding="utf-8"))
+    headline = next(row for row in rows[::-1] if row["split"] == "test" and row["name"] == "CIDEr")
+    assert f"CIDEr <b>{headline['value']:.1f}</b>" in text
     for row in rows:
         assert f"{row['value']:.1f}" in text
         assert row["signature"] in text

@@ -53,6 +53,7 @@ def report(tmp_path_factory) -> Path:
             split="dev",
             search="beam 3",
             picture_count=len(CARDS),
+            headline=scores["CIDEr"],
             lines=[Line("model, beam 3", scores, is_model=True), Line("people", scores, "each against the others")],
             further=[Score("Perplexity", 15.6, (), "Perplexity|tok:model|refs:5|unit:token|version:1")],
             tutorial=[Score("Tutorial BLEU-4", 18.5, (), "Tutorial BLEU-4|markers:kept|variant:nltk|version:1")],

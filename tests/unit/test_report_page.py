@@ -41,10 +41,12 @@ def report(**changes) -> Report:
         "split": "dev",
         "search": "beam 3",
         "picture_count": 1234,
+        "headline": score("CIDEr", 46.84, (43.8, 50.3)),
         "lines": [
             Line("model, greedy", {"CIDEr": score("CIDEr", 40.25, (38.0, 43.7))}, is_model=True),
             Line("model, beam 3", {"CIDEr": score("CIDEr", 46.84, (43.8, 50.3))}, is_model=True),
             Line("people", {"CIDEr": score("CIDEr", 83.2)}, "each against the others"),
+            Line("model on novel", {"CIDEr": score("CIDEr", 30.1)}, is_model=True),
         ],
         "further": [score("Perplexity", 15.62)],
         "tutorial": [score("Tutorial BLEU-4", 18.49)],
@@ -101,6 +103,12 @@ def test_everything_is_on_the_page():
         "a red box on white", "a.png", "b.png", "12.3", "-3.50", "not true", "50 %", "the best and the worst",
     ):  # fmt: skip
         assert part in text, part
+
+
+def test_it_begins_with_the_score_of_the_captions_that_it_shows():
+    head = page(report()).split("</header>")[0]
+    assert "CIDEr <b>46.8</b>" in head
+    assert "30.1" not in head
 
 
 def test_nothing_that_it_is_handed_is_markup():
