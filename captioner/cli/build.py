@@ -16,7 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from captioner.cli.caption import HOW_TO_INSTALL, RUNS
+from captioner.cli.caption import RUNS
+from captioner.cli.ending import HOW_TO_INSTALL
 from captioner.config import BuildConfig, DataConfig, DecodeConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.errors import CaptionerError, ConfigError, MissingDependencyError, printable
 

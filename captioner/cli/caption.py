@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captioner.cli.ending import in_one_line
 from captioner.config import check_threads
-from captioner.errors import CaptionerError, ConfigError, ImageError, MissingDependencyError, printable
+from captioner.errors import CaptionerError, ConfigError, ImageError, printable
 from captioner.version import __version__
 
 if TYPE_CHECKING:
@@ -23,34 +23,12 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 """Where `build_and_run.py` saves, seen from the folder that it runs in."""
-HOW_TO_INSTALL = "activate the environment that has it (source .venv/bin/activate), or pip install {what} in its folder"
-"""What to do when a library is missing."""
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption") -> int:
     """Caption the pictures; returns 0 when all were captioned, 1 when some failed, 2 for wrong usage."""
     arguments = _parser(program).parse_args(argv)
-    try:
-        return _caption_all(arguments, program)
-    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
-        give_up_stdout()
-        return 1
-    except _OutputError as error:
-        give_up_stdout()
-        print(f"{program}: {error.message}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{program}: stopped", file=sys.stderr)
-        return 130
-
-
-class _OutputError(CaptionerError):
-    """Captions cannot be written: the disk is full, for example."""
-
-
-def give_up_stdout() -> None:
-    """Send what is still in the buffer nowhere; Python would try to write it once more when the process ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return in_one_line(lambda: _caption_all(arguments, program), program, doing="captioning")
 
 
 def _caption_all(arguments: argparse.Namespace, program: str) -> int:
@@ -95,11 +73,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _load(arguments: argparse.Namespace) -> Captioner:
     check_threads(arguments.threads)
-    try:
-        from captioner.bundle import newest_bundle
-        from captioner.runtime.captioner import load
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"captioning needs {error.name}: " + HOW_TO_INSTALL.format(what=".")) from None
+    from captioner.bundle import newest_bundle
+    from captioner.runtime.captioner import load
 
     folder = arguments.model or newest_bundle(RUNS)
     if folder is None:
@@ -124,24 +99,14 @@ def _caption_one(
         # What is wrong with a picture names it already; what is wrong with the captioner does not.
         message = error.message if isinstance(error, ImageError) else f"{printable(path)}: {error.message}"
         if as_json:
-            _write([json.dumps({"path": path, "error": {"code": error.code, "message": message}})])
+            print(json.dumps({"path": path, "error": {"code": error.code, "message": message}}), flush=True)
         print(message, file=sys.stderr)
         return False
     if as_json:
-        _write([json.dumps(_as_json(path, caption))])  # ASCII: JSON whatever the encoding of stdout
+        print(json.dumps(_as_json(path, caption)), flush=True)  # ASCII: JSON whatever the encoding of stdout
     else:
-        _write(_as_text(path, caption, references.get(Path(path).name, [])))
+        print("\n".join(_as_text(path, caption, references.get(Path(path).name, []))), flush=True)
     return True
-
-
-def _write(lines: Sequence[str]) -> None:
-    """Print captions at once; raises `_OutputError` when they cannot be written, unless the reader has gone away."""
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _OutputError(f"cannot write captions: {error.strerror}", code="output") from None
 
 
 def _as_json(path: str, caption: Caption) -> dict[str, Any]:

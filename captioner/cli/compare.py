@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioner.cli.caption import HOW_TO_INSTALL, give_up_stdout
-from captioner.errors import CaptionerError, MetricError, printable
+from captioner.cli.ending import in_one_line
+from captioner.errors import MetricError, printable
 
 if TYPE_CHECKING:
     from captioner.metrics.bootstrap import Difference
@@ -37,20 +36,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner compare
     arguments = parser.parse_args(argv)
     if arguments.samples < 100:
         parser.error("--samples must be at least 100; an interval needs them")
-    try:
-        return _compare(arguments)
-    except ModuleNotFoundError as error:
-        print(f"{program}: comparing needs {error.name}: " + HOW_TO_INSTALL.format(what="."), file=sys.stderr)
-        return 2
-    except CaptionerError as error:
-        print(f"{program}: {error.message}", file=sys.stderr)
-        return 2 if error.code == "config" else 1
-    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
-        give_up_stdout()
-        return 1
-    except KeyboardInterrupt:
-        print(f"{program}: stopped", file=sys.stderr)
-        return 130
+    return in_one_line(lambda: _compare(arguments), program, doing="comparing")
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from captioner.cli.caption import HOW_TO_INSTALL, give_up_stdout
+from captioner.cli.ending import in_one_line
 from captioner.errors import CaptionerError, ConfigError, printable
 
 _NAMED = 5
@@ -23,20 +23,7 @@ _NAMED = 5
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner evaluate") -> int:
     """Score a file of captions; returns 0 when it is scored, 1 when it is refused, 2 for wrong usage."""
     arguments = _parser(program).parse_args(argv)
-    try:
-        return _evaluate(arguments, program)
-    except ModuleNotFoundError as error:
-        print(f"{program}: scoring needs {error.name}: " + HOW_TO_INSTALL.format(what="."), file=sys.stderr)
-        return 2
-    except CaptionerError as error:
-        print(f"{program}: {error.message}", file=sys.stderr)
-        return 2 if error.code == "config" else 1
-    except BrokenPipeError:  # the reader has seen enough, as in `… | head`
-        give_up_stdout()
-        return 1
-    except KeyboardInterrupt:
-        print(f"{program}: stopped", file=sys.stderr)
-        return 130
+    return in_one_line(lambda: _evaluate(arguments, program), program, doing="scoring")
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from captioner.cli.caption import HOW_TO_INSTALL
-from captioner.errors import CaptionerError
+from captioner.cli.ending import HOW_TO_INSTALL, in_one_line
+from captioner.errors import MissingDependencyError
 
 NEEDED = ("jinja2", "filelock", "tqdm")
 
@@ -26,19 +25,15 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner report"
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the build, such as runs/scenes")
     arguments = parser.parse_args(argv)
+    return in_one_line(lambda: _report(arguments.run), program, doing="the report")
+
+
+def _report(run: Path) -> int:
     missing = [name for name in NEEDED if not importlib.util.find_spec(name)]
     if missing:
-        needs = f"{program}: reports need {', '.join(missing)}: "
-        print(needs + HOW_TO_INSTALL.format(what="'.[train]'"), file=sys.stderr)
-        return 2
+        what = HOW_TO_INSTALL.format(what="'.[train]'")
+        raise MissingDependencyError(f"reports need {', '.join(missing)}: {what}")
     from captioner.pipeline.report import remake_report
 
-    try:
-        print(remake_report(arguments.run))
-    except CaptionerError as error:
-        print(f"{program}: {error.message}", file=sys.stderr)
-        return 2 if error.code == "config" else 1
-    except KeyboardInterrupt:
-        print(f"{program}: stopped", file=sys.stderr)
-        return 130
+    print(remake_report(run))
     return 0

@@ -246,7 +246,7 @@ def test_a_full_disk_is_status_1_in_one_line(built, options):
             text=True,
         )
     assert process.returncode == 1
-    assert process.stderr == "run_captioner.py: cannot write captions: No space left on device\n"
+    assert process.stderr == "run_captioner.py: cannot write to stdout: No space left on device\n"
 
 
 def test_too_many_threads_are_refused_before_a_captioner_is_looked_for(capsys):

@@ -146,3 +146,13 @@ def test_files_of_different_pictures_cannot_be_compared(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "no prediction for red.jpg" in done.stderr
     assert run("compare", good, good, "--samples", "3").returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    path = predictions(tmp_path, "p.jsonl", GOOD)
+    command = [sys.executable, "-m", "captioner", "evaluate", "--predictions", str(path), "--metrics", "CIDEr"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot write to stdout" in done.stderr
