@@ -106,7 +106,7 @@ class Health:
     def _dependence(self, many: bool) -> Finding | None:
         if self.shuffled_cider is None:
             return None
-        numbers = f"CIDEr {self.cider:.1f} falls to {self.shuffled_cider:.1f} when the pictures are shuffled"
+        numbers = f"CIDEr is {self.cider:.1f}, and {self.shuffled_cider:.1f} when the pictures are shuffled"
         if many and self.shuffled_cider > _SHUFFLED_KEEPS * self.cider:
             return Finding(
                 f"{numbers}: the captions hardly depend on the pictures. Do features and captions belong together?",
