@@ -16,7 +16,7 @@ from captioner.errors import ConfigError
 
 ENCODERS = ("vgg16", "small_cnn")
 """Encoders by name; anything else is a `transformers` hub id or a local folder."""
-DECODERS = ("lstm",)
+DECODERS = ("lstm", "attention")
 INJECT = ("par", "init", "pre", "merge")
 FEATURE_KINDS = ("pooled", "grid")
 FRAMINGS = ("whole", "center")
@@ -98,12 +98,15 @@ class EncoderConfig:
         features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.
         framing: `whole` squeezes the whole frame into the encoder's square, `center` cuts the square out of the middle
             as the encoder's own recipe does.
+        finetune: train a pretrained encoder further, together with the decoder; what its batch norm has learned stays.
+            Begin with a decoder that has learned before (`--start-from`).
     """
 
     encoder: str = "vgg16"
     encoder_weights: str = ""
     features: str = "pooled"
     framing: str = "whole"
+    finetune: bool = False
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -117,11 +120,12 @@ class DecoderConfig:
     """The network that writes the words.
 
     Args:
-        decoder: which family: `lstm`.
+        decoder: which family: `lstm` sees the picture as a whole; `attention` looks at the regions of a grid anew for
+            every word (Anderson et al. 2018), and wants `--features grid`.
         inject: where the picture enters the LSTM (Tanti, Gatt and Camilleri 2018): `par` beside every word, `init` as
             the first state, `pre` as the first word, `merge` after the LSTM.
         embed: numbers in a word vector, and in the projected picture vector.
-        hidden: units of the LSTM.
+        hidden: units of each LSTM.
         dropout: share of the numbers dropped from word vectors, picture vector and LSTM output in training.
         tie_weights: predict words with the transposed word vectors instead of a matrix of their own.
     """
@@ -149,10 +153,15 @@ class TrainConfig:
     Args:
         epochs: at most this many passes over the training pictures.
         batch_size: pictures in a batch; each brings all its captions.
+        start_from: folder of a finished build or bundle to begin with the weights of, instead of fresh ones; it must
+            have the same decoder and be trained on the same words.
         learning_rate: the highest rate of AdamW, reached after warm-up, then falling as a cosine.
+        encoder_learning_rate: the same for a pretrained encoder that is trained further.
         weight_decay: of AdamW, on matrices only.
         warmup: share of all steps over which the rate rises from zero.
         label_smoothing: share of the target's probability spread evenly over the vocabulary.
+        attend_all: weight of a further loss that asks `attention` to look at every region about equally over a caption
+            (Xu et al. 2015, equation 14, the doubly stochastic term).
         word_presence: weight of a further loss that asks for the words of the captions from the picture alone; helps an
             encoder that starts from scratch to see.
         clip: gradients are scaled down to this norm.
@@ -166,10 +175,13 @@ class TrainConfig:
 
     epochs: int = 12
     batch_size: int = 32
+    start_from: str = ""
     learning_rate: float = 2e-3
+    encoder_learning_rate: float = 1e-4
     weight_decay: float = 0.01
     warmup: float = 0.05
     label_smoothing: float = 0.0
+    attend_all: float = 0.0
     word_presence: float = 0.0
     clip: float = 5.0
     patience: int = 4
@@ -184,9 +196,11 @@ class TrainConfig:
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         _require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _require(self.encoder_learning_rate > 0, "encoder_learning_rate", self.encoder_learning_rate, "more than 0")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share from 0 up to, not including, 1")
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share below 1")
+        _require(self.attend_all >= 0, "attend_all", self.attend_all, "0 (off) or more")
         _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")
         _require(self.clip > 0, "clip", self.clip, "more than 0")
         _require(self.patience >= 1, "patience", self.patience, "1 or more")
@@ -250,3 +264,6 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
+        if self.decoder.decoder == "attention":
+            expected = "grid with --decoder attention: one vector a picture leaves nothing to look for"
+            _require(self.encoder.features == "grid", "features", self.encoder.features, expected)

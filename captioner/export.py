@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from captioner.bundle import DECODER_START, DECODER_STEP
-from captioner.errors import ExportError
+from captioner.errors import ExportError, WeightsError
 from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import Decoder, DecoderSizes, State
 from captioner.models.encoders.base import Encoder
@@ -88,6 +89,14 @@ def save_weights(model: CaptionModel, path: Path) -> None:
     """The weights alone, to go on training from."""
     # A clone each: tied weights share memory, which safetensors refuses.
     save_file({name: weight.detach().clone().contiguous() for name, weight in model.state_dict().items()}, path)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """What `save_weights` wrote. Raises WeightsError when it is not there, or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from None
 
 
 def _export(

@@ -5,10 +5,13 @@ Knows nothing of training, of text, or of where features are kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from captioner.config import DecoderConfig, EncoderConfig
+from captioner.errors import WeightsError
 from captioner.models.decoders.base import Decoder, DecoderSizes
 from captioner.models.decoders.registry import build_decoder
 from captioner.models.encoders.base import Encoder
@@ -32,14 +35,35 @@ class CaptionModel(nn.Module):
         features: Tensor = inputs if self.encoder is None else self.encoder(inputs)
         return features
 
-    def write(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Unnormalised log-probabilities of every next word (predictions, vocab); arguments as in `Decoder.forward`."""
-        logits: Tensor = self.decoder.logits(self.decoder(features, owner, tokens, lengths))
-        return logits
+    def write(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Unnormalised log-probabilities of every next word (predictions, vocab), and what the captions looked at.
 
-    def forward(self, inputs: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+        Arguments as in `Decoder.forward`, the second value as in `Reading`.
+        """
+        reading = self.decoder(features, owner, tokens, lengths)
+        return self.decoder.logits(reading.outputs), reading.attended
+
+    def forward(self, inputs: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """`look`, then `write`."""
         return self.write(self.look(inputs), owner, tokens, lengths)
+
+
+def start_from(model: CaptionModel, weights: Mapping[str, Tensor]) -> None:
+    """Put the weights of a trained model into a fresh one: the decoder's, and the encoder's where both have one.
+
+    Raises `WeightsError` when the decoders differ, or the encoders.
+    """
+    wanted = model.state_dict()
+    for part in ("decoder.", "encoder."):
+        ours = {name: weight.shape for name, weight in wanted.items() if name.startswith(part)}
+        theirs = {name: weight.shape for name, weight in weights.items() if name.startswith(part)}
+        if part == "encoder." and not (ours and theirs):
+            continue  # frozen, before or now: its pretrained weights are where they belong
+        if ours != theirs:
+            raise WeightsError(
+                f"the {part[:-1]} to start from is another one than this build has; give both the same options"
+            )
+    model.load_state_dict({**wanted, **{name: weight for name, weight in weights.items() if name in wanted}})
 
 
 def build_caption_model(

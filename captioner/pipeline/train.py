@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
+from captioner.bundle import VOCABULARY, WEIGHTS
 from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
+from captioner.errors import CaptionerError, WeightsError
 from captioner.metrics.evaluate import evaluate
 from captioner.pipeline.features import Features
 from captioner.pipeline.workspace import Workspace, read_lines, write_json
@@ -40,8 +44,9 @@ def train(
 
     Raises:
         TrainingError: the loss is not a number, or the checkpoints in the folder are of another model.
+        WeightsError: the captioner to start from is not there, or another one.
     """
-    from captioner.models.caption_model import build_caption_model
+    from captioner.models.caption_model import build_caption_model, start_from
     from captioner.models.decoders.base import DecoderSizes
     from captioner.training.data import CaptionData
     from captioner.training.fit import fit
@@ -53,6 +58,8 @@ def train(
     sizes = DecoderSizes(features.encoder.feature_shape, len(vocabulary), vocabulary.pad)
     together = features.encoder.trained_with_decoder
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
+    if config.start_from:
+        start_from(model, _weights_of(Path(config.start_from), vocabulary))
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes)
@@ -69,3 +76,21 @@ def train(
     write_json(workspace.training / RECORD, {**asdict(record), "parameters": parameters})
     epochs = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
     return f"{epochs}, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"
+
+
+def _weights_of(folder: Path, vocabulary: Vocabulary) -> Mapping[str, Any]:
+    """The weights of a finished build or bundle. Raises WeightsError when it has none, or other words."""
+    from captioner.export import load_weights
+
+    bundle = Workspace(folder, folder).bundle
+    folder = bundle if bundle.is_dir() else folder
+    try:
+        words = Vocabulary.load(folder / VOCABULARY)
+        weights = load_weights(folder / WEIGHTS)
+    except CaptionerError as error:
+        raise WeightsError(f"--start-from {folder} is no finished build or bundle: {error.message}") from None
+    if words.fingerprint != vocabulary.fingerprint:
+        raise WeightsError(
+            f"--start-from {folder} has other words; build both on the same captions, with the same --min-count"
+        )
+    return weights

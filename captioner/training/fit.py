@@ -157,6 +157,7 @@ def _quiet_lightning() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # batch norm, meant
         warnings.filterwarnings("ignore", message=".*fp16 is not supported on CPU.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
         try:

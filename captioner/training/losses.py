@@ -22,6 +22,19 @@ def caption_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, label_smoothin
     return F.cross_entropy(logits, targets[mask], label_smoothing=label_smoothing)
 
 
+def attend_all_loss(attended: Tensor) -> Tensor:
+    """How unevenly captions look at the regions: Σ over regions of (τ - attention over all words)², mean over captions.
+
+    The doubly stochastic term of Xu et al. 2015, arXiv 1502.03044, equation 14, with τ such that it can be 0: words
+    divided by regions, where the equation has 1.
+
+    Args:
+        attended: float (batch, regions), the attention of each caption summed over its words.
+    """
+    fair = attended.sum(dim=1, keepdim=True) / attended.shape[1]  # words / regions, (batch, 1)
+    return ((fair - attended) ** 2).sum(dim=1).mean()
+
+
 class WordPresence(nn.Module):
     """A further task for the encoder: say from the features alone which words the captions of a picture have.
 

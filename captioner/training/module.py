@@ -21,7 +21,7 @@ from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import DecoderSizes
 from captioner.models.torch_step import TorchStepModel
 from captioner.training.data import Batch
-from captioner.training.losses import WordPresence, caption_loss
+from captioner.training.losses import WordPresence, attend_all_loss, caption_loss
 from captioner.types import SpecialTokens
 
 DEV_SCORE = "dev_cider"
@@ -62,9 +62,11 @@ class CaptionTask(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch. Raises TrainingError when it is not a number."""
         features = self.model.look(batch.inputs)
-        loss = self._loss(features, batch)
+        loss, attended = self._loss(features, batch)
         captions = len(batch.lengths)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
+        if attended is not None and self._config.attend_all > 0:
+            loss = loss + self._config.attend_all * attend_all_loss(attended)
         if self.word_presence is not None:
             loss = loss + self._config.word_presence * self.word_presence(features, batch.owner, batch.tokens)
         if not torch.isfinite(loss):
@@ -74,9 +76,10 @@ class CaptionTask(lightning.LightningModule):
             )
         return loss
 
-    def _loss(self, features: Tensor, batch: Batch) -> Tensor:
-        logits = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
-        return caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
+    def _loss(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The loss of the words, and what the captions looked at."""
+        logits, attended = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
+        return caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing), attended
 
     def on_validation_epoch_start(self) -> None:
         """Forget the captions of the epoch before."""
@@ -86,7 +89,7 @@ class CaptionTask(lightning.LightningModule):
         """Write a caption for each picture, greedily; and the loss of the true ones, without dropout."""
         found = decode(TorchStepModel(self.model), batch.inputs.float().cpu().numpy(), self._greedy, self._special)
         self._dev_captions.extend(candidates[0].tokens for candidates in found)
-        loss = self._loss(self.model.look(batch.inputs), batch)
+        loss, _ = self._loss(self.model.look(batch.inputs), batch)
         self.log(DEV_LOSS, loss, sync_dist=True, batch_size=len(batch.lengths))
 
     def on_validation_epoch_end(self) -> None:
@@ -95,13 +98,20 @@ class CaptionTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and a cosine to zero over all steps; weight decay on matrices alone."""
-        weights = [weight for weight in self.parameters() if weight.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [weight for weight in weights if weight.dim() >= 2]},
-            {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
-        ]
+        encoder = self.model.encoder
+        pretrained = set(encoder.parameters()) if encoder is not None and encoder.is_finetuned else set()
+        groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+        for weight in self.parameters():
+            if weight.requires_grad:
+                kind = (weight in pretrained, weight.dim() >= 2)
+                group = groups.setdefault(kind, {"params": [], "lr": self._config.learning_rate})
+                group["params"].append(weight)
+                if kind[0]:
+                    group["lr"] = self._config.encoder_learning_rate
+                if not kind[1]:
+                    group["weight_decay"] = 0.0
         optimizer = torch.optim.AdamW(
-            groups,
+            list(groups.values()),
             lr=self._config.learning_rate,
             weight_decay=self._config.weight_decay,
             fused=self._config.precision == "32-true",  # Lightning clips no gradients of a fused one in mixed precision
@@ -109,10 +119,10 @@ class CaptionTask(lightning.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         warm = max(1, round(self._config.warmup * steps))
 
-        def rate(step: int) -> float:
+        def share(step: int) -> float:
             if step < warm:
                 return (step + 1) / warm
             return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -51,7 +51,7 @@ def batch_of(captions, vocabulary):
 
 
 def loss_of(model, inputs, tokens, lengths):
-    logits = model(inputs, torch.arange(len(tokens)), tokens[:, :-1], lengths)
+    logits, _ = model(inputs, torch.arange(len(tokens)), tokens[:, :-1], lengths)
     return caption_loss(logits, tokens, lengths)
 
 
@@ -73,22 +73,26 @@ def captions_of(model, inputs, vocabulary):
     return tuple(vocabulary.decode(candidates[0].tokens) for candidates in found)
 
 
-def features_and_model(inject, kind, **options):
+VARIANTS = {**{inject: {"inject": inject} for inject in INJECT}, "attention": {"decoder": "attention"}}
+KINDS = [
+    (variant, kind) for variant in VARIANTS for kind in FEATURE_SHAPES if (variant, kind) != ("attention", "pooled")
+]
+"""Attention has nothing to choose from in a pooled picture."""
+
+
+def features_and_model(variant, kind, **options):
     """Eight pictures, no two alike, and a fresh decoder without dropout."""
     vocabulary = Vocabulary.build(CAPTIONS, min_count=1)
     torch.manual_seed(0)
     features = torch.randn(len(CAPTIONS), *FEATURE_SHAPES[kind])
     sizes = DecoderSizes(FEATURE_SHAPES[kind], len(vocabulary), vocabulary.pad)
-    config = DecoderConfig(inject=inject, embed=24, hidden=32, dropout=0.0, **options)
+    config = DecoderConfig(**VARIANTS[variant], embed=24, hidden=32, dropout=0.0, **options)
     return features, CaptionModel(build_decoder(config, sizes)), vocabulary
 
 
-@pytest.mark.parametrize(
-    ("kind", "tie_weights"), [("pooled", False), ("grid", True)], ids=["pooled", "grid with tied weights"]
-)
-@pytest.mark.parametrize("inject", INJECT)
-def test_eight_captions_are_learned_by_heart(inject, kind, tie_weights):
-    features, model, vocabulary = features_and_model(inject, kind, tie_weights=tie_weights)
+@pytest.mark.parametrize(("variant", "kind"), KINDS)
+def test_eight_captions_are_learned_by_heart(variant, kind):
+    features, model, vocabulary = features_and_model(variant, kind, tie_weights=kind == "grid")
     assert captions_of(model, features, vocabulary) != CAPTIONS
     loss = learn_by_heart(model, features, CAPTIONS, vocabulary, steps=150, rate=0.02)
     assert loss < 0.05
@@ -97,19 +101,18 @@ def test_eight_captions_are_learned_by_heart(inject, kind, tie_weights):
     assert captions_of(model, features[order], vocabulary) == tuple(CAPTIONS[place] for place in order)
 
 
-@pytest.mark.parametrize("inject", INJECT)
-def test_the_picture_alone_tells_the_captions_apart(inject):
+@pytest.mark.parametrize(("variant", "kind"), KINDS)
+def test_the_picture_alone_tells_the_captions_apart(variant, kind):
     """Without the picture, equal beginnings cannot be told apart: the loss stays where guessing leaves it."""
-    features, model, vocabulary = features_and_model(inject, "pooled")
+    features, model, vocabulary = features_and_model(variant, kind)
     blind = torch.zeros_like(features)
     assert learn_by_heart(model, blind, CAPTIONS, vocabulary, steps=150, rate=0.02) > 0.2
 
 
-@pytest.mark.parametrize("kind", FEATURE_SHAPES)
+@pytest.mark.parametrize(("variant", "kind"), KINDS)
 @pytest.mark.parametrize("tie_weights", [False, True])
-@pytest.mark.parametrize("inject", INJECT)
-def test_a_gradient_reaches_every_parameter_of_the_decoder(inject, kind, tie_weights):
-    features, model, vocabulary = features_and_model(inject, kind, tie_weights=tie_weights)
+def test_a_gradient_reaches_every_parameter_of_the_decoder(variant, kind, tie_weights):
+    features, model, vocabulary = features_and_model(variant, kind, tie_weights=tie_weights)
     loss_of(model, features, *batch_of(CAPTIONS, vocabulary)).backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name

@@ -178,6 +178,27 @@ def test_features_are_those_of_the_model_itself(models, folders, name, tower, gr
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
+def test_an_encoder_that_is_trained_further_learns_all_but_batch_norm(folders):
+    encoder = build_encoder(EncoderConfig(encoder=str(folders["resnet"]), features="grid", finetune=True))
+    assert encoder.trained_with_decoder
+    assert encoder.origin.endswith(", trained further")
+    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    encoder.eval().train()  # as training does around validation
+    side = encoder.preprocess.size
+    encoder(torch.randn(2, 3, side, side)).square().mean().backward()
+    assert norms
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+    assert all(norm.weight.grad is None and not norm.training for norm in norms)
+    weights = [module.weight for module in encoder.modules() if isinstance(module, nn.Conv2d)]
+    assert all(weight.grad.abs().sum() > 0 for weight in weights)
+
+
+def test_what_is_learned_from_scratch_cannot_be_trained_further():
+    with pytest.raises(ConfigError, match="--finetune is for pretrained encoders"):
+        build_encoder(EncoderConfig(encoder="small_cnn", finetune=True))
+
+
 def test_only_the_vision_tower_is_kept(models, folders):
     tower = models["clip"].vision_model
     assert sum(p.numel() for p in build(folders["clip"]).parameters()) == sum(p.numel() for p in tower.parameters())

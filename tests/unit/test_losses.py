@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from captioner.training.losses import WordPresence, caption_loss  # noqa: E402
+from captioner.training.losses import WordPresence, attend_all_loss, caption_loss  # noqa: E402
 
 PAD, BOS, EOS = 0, 1, 2
 TOKENS = torch.tensor([[BOS, 4, EOS, PAD], [BOS, 5, 4, EOS]])
@@ -68,3 +68,12 @@ def test_pictures_do_not_share_their_words():
     together = presence(features, torch.tensor([0, 1]), TOKENS)
     apart = [presence(features[i : i + 1], torch.tensor([0]), TOKENS[i : i + 1]) for i in range(2)]
     assert value(together) == pytest.approx(value(sum(apart)) / 2, rel=1e-5)
+
+
+def test_looking_everywhere_alike_costs_nothing():
+    assert value(attend_all_loss(torch.tensor([[2.0, 2.0, 2.0], [0.5, 0.5, 0.5]]))) == 0
+
+
+def test_looking_at_one_region_costs_what_the_equation_says():
+    attended = torch.tensor([[6.0, 0.0, 0.0], [1.0, 1.0, 1.0]])  # six words over three regions: 2 each would be fair
+    assert value(attend_all_loss(attended)) == pytest.approx((16 + 4 + 4) / 2)

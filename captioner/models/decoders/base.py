@@ -6,6 +6,7 @@ Knows nothing of pictures, of text, or of how the next word is chosen.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -25,6 +26,16 @@ class DecoderSizes:
     """The id that fills short captions."""
 
 
+class Reading(NamedTuple):
+    """What a decoder makes of captions that it is given whole."""
+
+    outputs: Tensor
+    """float (predictions, width): for every token that is not padding, caption by caption, word by word."""
+    attended: Tensor | None
+    """float (batch, regions): how much each caption looked at each region, over all its words; None without attention.
+    """
+
+
 class Decoder(nn.Module):
     """A language model that looks at a picture.
 
@@ -35,7 +46,7 @@ class Decoder(nn.Module):
     state_names: tuple[str, ...]
     """The names of the tensors of the state, in order; the exported graphs use them."""
 
-    def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Reading:
         """Teacher forcing: read whole captions, each word predicted from the true words before it.
 
         Args:
@@ -45,8 +56,8 @@ class Decoder(nn.Module):
             lengths: int64 (batch,), on the CPU: how many of the tokens of each caption are not padding.
 
         Returns:
-            float (predictions, width): the outputs for all tokens that are not padding, in the order of
-            `tokens[mask]`: caption by caption, word by word. `logits` turns them into words.
+            The outputs for all tokens that are not padding, in the order of `tokens[mask]`, which `logits` turns into
+            words; and what the captions looked at.
         """
         raise NotImplementedError
 

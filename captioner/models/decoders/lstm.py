@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from captioner.config import DecoderConfig
-from captioner.models.decoders.base import Decoder, DecoderSizes, State
+from captioner.models.decoders.base import Decoder, DecoderSizes, Reading, State
+from captioner.models.decoders.cell import lstm_cell, open_forget_gate
 
 
 class LstmDecoder(Decoder):
@@ -58,10 +59,9 @@ class LstmDecoder(Decoder):
         nn.init.normal_(self.word_vectors.weight, std=1 / self.word_scale)
         with torch.no_grad():
             self.word_vectors.weight[self.word_vectors.padding_idx].zero_()
-            # A forget gate that starts open lets gradients reach the first words (Jozefowicz et al. 2015, section 2.2).
             hidden = self.lstm.hidden_size
             _, _, input_bias, hidden_bias = self._lstm_weights
-            input_bias[hidden : 2 * hidden].fill_(1.0)
+            open_forget_gate(input_bias)
             hidden_bias[hidden : 2 * hidden].fill_(0.0)
 
     @property
@@ -86,20 +86,17 @@ class LstmDecoder(Decoder):
         return zeros, zeros.clone()
 
     def _cell(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of the LSTM on (batch, input), written out so that every exporter understands it."""
+        """One step of the LSTM on (batch, input)."""
         input_weight, hidden_weight, input_bias, hidden_bias = self._lstm_weights
         gates = F.linear(inputs, input_weight, input_bias)  # (batch, 4·hidden)
-        gates = gates + F.linear(hidden, hidden_weight, hidden_bias)
-        write, keep, new, show = gates.chunk(4, dim=-1)  # (batch, hidden) each
-        cell = torch.sigmoid(keep) * cell + torch.sigmoid(write) * torch.tanh(new)
-        return torch.sigmoid(show) * torch.tanh(cell), cell
+        return lstm_cell(gates + F.linear(hidden, hidden_weight, hidden_bias), cell)
 
     def _read(self, tokens: Tensor) -> Tensor:
         """Word vectors (…, embed) of tokens (…), with dropout."""
         words: Tensor = self.dropout(self.word_vectors(tokens) * self.word_scale)
         return words
 
-    def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Reading:
         """See `Decoder.forward`."""
         picture = self._look(features)  # (pictures, embed)
         words = self._read(tokens)  # (batch, time, embed)
@@ -115,7 +112,7 @@ class LstmDecoder(Decoder):
         if self.inject == "merge":
             beside = torch.tanh(picture)[owner].repeat_interleave(lengths.to(tokens.device), dim=0)
             outputs = torch.cat((outputs, beside), dim=-1)  # (predictions, hidden + embed)
-        return outputs
+        return Reading(outputs, None)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """See `Decoder.logits`."""

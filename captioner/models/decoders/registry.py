@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from captioner.config import DecoderConfig
+from captioner.models.decoders.attention import AttentionDecoder
 from captioner.models.decoders.base import Decoder, DecoderSizes
 from captioner.models.decoders.lstm import LstmDecoder
 
-_DECODERS: dict[str, type[LstmDecoder]] = {"lstm": LstmDecoder}
+_DECODERS: dict[str, Callable[[DecoderConfig, DecoderSizes], Decoder]] = {
+    "lstm": LstmDecoder,
+    "attention": AttentionDecoder,
+}
 
 
 def build_decoder(config: DecoderConfig, sizes: DecoderSizes) -> Decoder:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from captioner.images import PreprocessSpec
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
 
 class Encoder(nn.Module):
     """A network that turns pixels into features.
@@ -27,6 +29,30 @@ class Encoder(nn.Module):
     """True when the weights are learned together with the decoder; False when they are pretrained and stay."""
     origin: str
     """Where the weights come from, for the manifest: file name and checksum, hub id, or `scratch`."""
+    is_finetuned: bool = False
+    """Whether pretrained weights are trained further, together with the decoder."""
+
+    def finetune(self) -> None:
+        """Let pretrained weights be trained together with the decoder, all but those of batch norm.
+
+        The statistics of a few pictures at a time would take the place of those of a million, and the network would be
+        another one in use than in training.
+        """
+        self.is_finetuned = self.trained_with_decoder = True
+        self.origin += ", trained further"
+        for module in self.modules():
+            if isinstance(module, _BATCH_NORMS):
+                module.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As in torch; batch norm that is not to learn stays in evaluation mode."""
+        super().train(mode)
+        if self.is_finetuned:
+            for module in self.modules():
+                if isinstance(module, _BATCH_NORMS):
+                    module.eval()
+        return self
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels (batch, 3, size, size) → features (batch, *feature_shape)."""

@@ -18,15 +18,19 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def build_encoder(config: EncoderConfig) -> Encoder:
     """The encoder that `config` asks for, with its weights.
 
-    One with pretrained weights comes frozen and in evaluation mode; one that is trained with the decoder comes in
-    training mode, with weights drawn from torch's default generator.
+    One with pretrained weights comes frozen and in evaluation mode, unless it is to be trained further; one that is
+    trained with the decoder comes in training mode, with weights drawn from torch's default generator if it has none.
 
-    Raises `ConfigError` when the name means nothing, or a weights file is given to an encoder that takes none, and
-    `WeightsError` when the weights cannot be had.
+    Raises `ConfigError` when the name means nothing, or an encoder is given what it does not take, and `WeightsError`
+    when the weights cannot be had.
     """
     if config.encoder_weights and config.encoder != "vgg16":
         raise ConfigError(f"--encoder-weights is for vgg16 alone; leave it empty for --encoder {config.encoder}")
     encoder = _construct(config)
+    if config.finetune and encoder.trained_with_decoder:
+        raise ConfigError(f"--finetune is for pretrained encoders; {config.encoder} is trained in any case")
+    if config.finetune:
+        encoder.finetune()
     if not encoder.trained_with_decoder:
         encoder.eval().requires_grad_(False)
     return encoder
