@@ -20,6 +20,7 @@ DECODERS = ("lstm", "attention")
 INJECT = ("par", "init", "pre", "merge")
 FEATURE_KINDS = ("pooled", "grid")
 FRAMINGS = ("whole", "center")
+QUANTIZATIONS = ("none", "int8")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 MAX_BEAM = 100
@@ -212,6 +213,24 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """What the graphs that ship are like.
+
+    Args:
+        quantize: `none`, or `int8`: the decoder in a quarter of the size, and the encoder too when this build has
+            trained it; a frozen one stays as it was when it computed the features.
+        keep_weights: put the weights into the bundle as well, to go on training from.
+    """
+
+    quantize: str = "none"
+    keep_weights: bool = True
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _one_of("quantize", self.quantize, QUANTIZATIONS)
+
+
+@dataclass(frozen=True)
 class DecodeConfig:
     """How captions are searched for.
 
@@ -260,6 +279,7 @@ class BuildConfig:
     encoder: EncoderConfig = EncoderConfig()
     decoder: DecoderConfig = DecoderConfig()
     train: TrainConfig = TrainConfig()
+    export: ExportConfig = ExportConfig()
     decode: DecodeConfig = DecodeConfig()
 
     def __post_init__(self) -> None:

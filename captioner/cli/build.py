@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from captioner.cli.caption import RUNS
 from captioner.cli.ending import HOW_TO_INSTALL
-from captioner.config import BuildConfig, DataConfig, DecodeConfig, DecoderConfig, EncoderConfig, TrainConfig
+from captioner.config import (
+    BuildConfig,
+    DataConfig,
+    DecodeConfig,
+    DecoderConfig,
+    EncoderConfig,
+    ExportConfig,
+    TrainConfig,
+)
 from captioner.errors import CaptionerError, ConfigError, MissingDependencyError, printable
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ SECTIONS = {
     "encoder": EncoderConfig,
     "decoder": DecoderConfig,
     "train": TrainConfig,
+    "export": ExportConfig,
     "decode": DecodeConfig,
 }
 SAYS_WHAT_TO_DO = {"--data", "--config", "--help", "-h", "--print_config"}

@@ -59,9 +59,9 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
             ),
             Stage(
                 "export",
-                dict,
+                lambda: {"quantize": config.export.quantize},
                 [folder.graphs / name for name in GRAPHS_AND_WEIGHTS],
-                partial(export, config.encoder, config.decoder, folder),
+                partial(export, config.encoder, config.decoder, config.export, folder),
             ),
             Stage(
                 "evaluate",
@@ -69,7 +69,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 [folder.evaluation / SCORES, folder.evaluation / FRAMING],
                 partial(evaluate_splits, dataset, config.decode, folder, threads=threads),
             ),
-            Stage("bundle", dict, [folder.bundle / MANIFEST], partial(make_bundle, config, folder)),
+            Stage("bundle", _facts(config.export), [folder.bundle / MANIFEST], partial(make_bundle, config, folder)),
             Stage(
                 "report",
                 dict,

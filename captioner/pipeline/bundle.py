@@ -10,7 +10,7 @@ from importlib import metadata
 from captioner.bundle import Manifest, load_bundle, save_bundle
 from captioner.config import BuildConfig
 from captioner.pipeline.evaluate import SCORES
-from captioner.pipeline.export import GRAPHS_AND_WEIGHTS
+from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
 from captioner.pipeline.workspace import Workspace, read_json, read_lines
@@ -34,7 +34,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     is_drawn = config.data.data == "scenes"
     sizes = {"feature_shape": features.encoder.feature_shape, "vocabulary": len(vocabulary)}
     counts = {split: sum(1 for _ in read_lines(workspace.pictures(split))) for split in data["splits"]}
-    options = {**asdict(config.data), **asdict(config.train)}
+    options = {**asdict(config.data), **asdict(config.train), "quantize": config.export.quantize}
     del options["data"]  # a path of this machine
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -50,7 +50,8 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
             "training data": "Apache-2.0" if is_drawn else UNKNOWN_LICENCE,
         },
     )
-    files = {name: workspace.graphs / name for name in GRAPHS_AND_WEIGHTS}
+    names = GRAPHS_AND_WEIGHTS if config.export.keep_weights else GRAPHS
+    files = {name: workspace.graphs / name for name in names}
     save_bundle(workspace.bundle, manifest, vocabulary, files)
     load_bundle(workspace.bundle)
     size = sum(path.stat().st_size for path in workspace.bundle.iterdir())

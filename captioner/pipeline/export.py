@@ -5,16 +5,19 @@ from __future__ import annotations
 import shutil
 
 from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, WEIGHTS
-from captioner.config import DecoderConfig, EncoderConfig
+from captioner.config import DecoderConfig, EncoderConfig, ExportConfig
 from captioner.pipeline.features import Features
 from captioner.pipeline.workspace import Workspace
 from captioner.text.vocabulary import Vocabulary
 
-GRAPHS_AND_WEIGHTS = (ENCODER, DECODER_START, DECODER_STEP, WEIGHTS)
+GRAPHS = (ENCODER, DECODER_START, DECODER_STEP)
+GRAPHS_AND_WEIGHTS = (*GRAPHS, WEIGHTS)
 """What the stage leaves, by file name."""
+_EXAMPLES, _AT_ONCE = 128, 8
+"""Training pictures from which the ranges of int8 are read."""
 
 
-def export(encoder: EncoderConfig, decoder: DecoderConfig, workspace: Workspace) -> str:
+def export(encoder: EncoderConfig, decoder: DecoderConfig, config: ExportConfig, workspace: Workspace) -> str:
     """Write encoder, decoder graphs and weights into the workspace.
 
     Raises:
@@ -40,5 +43,20 @@ def export(encoder: EncoderConfig, decoder: DecoderConfig, workspace: Workspace)
         shutil.copyfile(features.graph, workspace.graphs / ENCODER)
     export_decoder(model.decoder, sizes, workspace.graphs)
     save_weights(model, workspace.graphs / WEIGHTS)
-    size = sum(path.stat().st_size for path in workspace.graphs.iterdir())
-    return f"graphs agree with the network, {size / 1e6:.1f} MB"
+    if config.quantize == "int8":
+        _quantize(features, workspace)
+    size = sum((workspace.graphs / name).stat().st_size for name in GRAPHS)
+    quantized = ", then quantised to int8" if config.quantize == "int8" else ""
+    return f"graphs agree with the network{quantized}, {size / 1e6:.1f} MB"
+
+
+def _quantize(features: Features, workspace: Workspace) -> None:
+    from captioner.quantize import quantize_decoder, quantize_encoder
+    from captioner.training.prepared import PreparedSplit
+
+    if features.encoder.trained_with_decoder:
+        rows = PreparedSplit(workspace.split("train")).rows[:_EXAMPLES]
+        batches = [rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE)]
+        quantize_encoder(workspace.graphs / ENCODER, [features.inputs(batch) for batch in batches])
+    for name in (DECODER_START, DECODER_STEP):
+        quantize_decoder(workspace.graphs / name)

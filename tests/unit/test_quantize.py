@@ -1,0 +1,70 @@
+"""Graphs in int8 say nearly what the float ones say, in less room, for any batch; what fails leaves the graph alone."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+from captioner.bundle import DECODER_START, DECODER_STEP  # noqa: E402
+from captioner.config import DecoderConfig  # noqa: E402
+from captioner.export import export_decoder, export_encoder  # noqa: E402
+from captioner.models.decoders.base import DecoderSizes  # noqa: E402
+from captioner.models.decoders.registry import build_decoder  # noqa: E402
+from captioner.models.encoders.small_cnn import SmallCnn  # noqa: E402
+from captioner.quantize import quantize_decoder, quantize_encoder  # noqa: E402
+from captioner.runtime.onnx_step import OnnxStepModel  # noqa: E402
+from captioner.runtime.session import OnnxEncoder  # noqa: E402
+
+SIZES = DecoderSizes((4, 32), 60, pad=0)
+
+
+def pictures(count: int, seed: int) -> np.ndarray:
+    """Smooth random pixels float32 (count, 3, 64, 64), as preprocessing makes them of photographs."""
+    random = np.random.default_rng(seed).uniform(-1, 1, (count, 3, 8, 8)).astype(np.float32)
+    return random.repeat(8, axis=2).repeat(8, axis=3)
+
+
+def test_an_encoder_in_int8_sees_nearly_the_same(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "encoder.onnx"
+    export_encoder(SmallCnn(features="grid"), path)
+    size, expected = path.stat().st_size, OnnxEncoder(path)(pictures(5, seed=1))
+    quantize_encoder(path, [pictures(8, seed) for seed in (2, 3)])
+    assert path.stat().st_size < 0.4 * size
+    found = OnnxEncoder(path)(pictures(5, seed=1))
+    assert found.shape == expected.shape
+    cosine = (found * expected).sum() / np.linalg.norm(found) / np.linalg.norm(expected)
+    assert 0.98 < cosine < 1
+    assert [each.name for each in tmp_path.iterdir()] == ["encoder.onnx"]
+
+
+@pytest.mark.parametrize("options", [{}, {"decoder": "attention"}], ids=["lstm", "attention"])
+def test_a_decoder_in_int8_says_nearly_the_same(tmp_path, options):
+    torch.manual_seed(0)
+    export_decoder(build_decoder(DecoderConfig(**options, embed=64, hidden=96), SIZES).eval(), SIZES, tmp_path)
+    paths = [tmp_path / DECODER_START, tmp_path / DECODER_STEP]
+    size = sum(path.stat().st_size for path in paths)
+    features, tokens = np.random.default_rng(0).normal(size=(3, *SIZES.feature_shape)), np.array([1, 5, 9])
+
+    def answer():
+        model = OnnxStepModel(*paths)
+        return model.step(tokens, model.start(features.astype(np.float32)))[0]
+
+    expected = answer()
+    for path in paths:
+        quantize_decoder(path)
+    found = answer()
+    assert sum(path.stat().st_size for path in paths) < 0.45 * size
+    divergence = (np.exp(expected) * (expected - found)).sum(axis=1)
+    assert 0 < divergence.max() < 0.01
+    assert np.exp(found).sum(axis=1) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_graph_that_cannot_be_quantised_stays(tmp_path):
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(b"no graph")
+    with pytest.raises(Exception, match=r".+"):
+        quantize_decoder(path)
+    assert path.read_bytes() == b"no graph"
+    assert len(list(tmp_path.iterdir())) == 1
