@@ -47,6 +47,11 @@ OPTIONAL = (WEIGHTS,)
 ELSEWHERE = "bundles.txt"
 """Beside the runs: the bundles that were saved outside of them, one folder a line, seen from where the runs are."""
 
+RUNS = Path("runs")
+"""Where `build_and_run.py` saves, seen from the folder that it runs in."""
+PRETRAINED = Path(__file__).parent / "pretrained"
+"""Where the captioner is that ships with the package."""
+
 MAX_MANIFEST_BYTES = 1_000_000
 MAX_FILE_BYTES = 2_000_000_000
 
@@ -195,16 +200,26 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest, vocabulary)
 
 
-def newest_bundle(runs: Path) -> Path | None:
-    """The bundle that was saved last, by its own record; None when there is none.
+def trained_bundles(runs: Path) -> list[Path]:
+    """The bundles of builds, the one that was saved last first, by its own record.
 
-    It is looked for at `runs/*/bundle` and where `remember_bundle` noted; what is gone or damaged is passed over.
+    They are looked for at `runs/*/bundle` and where `remember_bundle` noted; what is gone or damaged is passed over.
     """
     created: dict[Path, str] = {}
     for folder in (*(run / "bundle" for run in runs.glob("*")), *(runs.parent / line for line in _remembered(runs))):
         with suppress(BundleError, OSError, ValueError):  # ValueError: a line with a null is no path
             created[folder] = str(_read_manifest(_standing(folder)).get("created", ""))
-    return max(created, key=lambda folder: (created[folder], str(folder))) if created else None
+    return sorted(created, key=lambda folder: (created[folder], str(folder)), reverse=True)
+
+
+def newest_bundle(runs: Path) -> Path | None:
+    """The first of `trained_bundles`; None when there is none."""
+    return next(iter(trained_bundles(runs)), None)
+
+
+def pretrained_bundle() -> Path | None:
+    """The bundle that ships with the package; None in an installation without it."""
+    return PRETRAINED if (PRETRAINED / MANIFEST).is_file() else None
 
 
 def remember_bundle(runs: Path, folder: Path) -> None:

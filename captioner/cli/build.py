@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from captioner.cli.caption import RUNS
+from captioner.bundle import RUNS
 from captioner.cli.ending import HOW_TO_INSTALL
 from captioner.config import (
     BuildConfig,

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from captioner.runtime.captioner import Captioner
     from captioner.types import Caption
 
-RUNS = Path("runs")
-"""Where `build_and_run.py` saves, seen from the folder that it runs in."""
-
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption") -> int:
     """Caption the pictures; returns 0 when all were captioned, 1 when some failed, 2 for wrong usage."""
@@ -60,7 +57,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         allow_abbrev=False,  # what is short for one flag today may be short for two tomorrow
     )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF files")
-    parser.add_argument("--model", type=Path, metavar="DIR", help="bundle; default: the newest one in runs/")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="bundle; default: newest in runs/, else the one shipped",
+    )
     parser.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
     parser.add_argument("--n-best", type=int, metavar="N", help="candidates to show for each picture")
     parser.add_argument("--max-length", type=int, metavar="N", help="longest caption, in tokens: its words and its end")
@@ -73,16 +75,17 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _load(arguments: argparse.Namespace) -> Captioner:
     check_threads(arguments.threads)
-    from captioner.bundle import newest_bundle
-    from captioner.runtime.captioner import load
+    from captioner.bundle import PRETRAINED, RUNS
+    from captioner.runtime.captioner import default_bundle, load
 
-    folder = arguments.model or newest_bundle(RUNS)
-    if folder is None:
-        raise ConfigError(
-            f"no captioner in {RUNS}/: train one with `python build_and_run.py`, or name one with --model DIR"
-        )
+    folder = arguments.model or default_bundle()
     model = load(folder, threads=arguments.threads)
-    if not arguments.model:
+    if folder == PRETRAINED:
+        print(
+            f"using the captioner that ships with the package ({model.bundle.manifest.training['data']})",
+            file=sys.stderr,
+        )
+    elif not arguments.model:
         saved = model.bundle.manifest.created[:19].replace("T", " ")
         where = f"in {RUNS}/" if folder.is_relative_to(RUNS) else "built here"
         print(printable(f"using {folder}, the newest captioner {where} (saved {saved} UTC)"), file=sys.stderr)

@@ -10,6 +10,7 @@ from captioner.version import __version__
 
 VERBS = {
     "caption": ("captioner.cli.caption", "caption pictures with a finished captioner"),
+    "models": ("captioner.cli.models", "list the captioners that are here, and how good they are"),
     "evaluate": ("captioner.cli.evaluate", "score captions of any system against references, with intervals"),
     "compare": ("captioner.cli.compare", "compare two files of captions, and say whether the difference is real"),
     "report": ("captioner.cli.report", "write the HTML report of a finished build once more"),

@@ -10,10 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, Bundle, load_bundle
+from captioner.bundle import (
+    DECODER_START,
+    DECODER_STEP,
+    ENCODER,
+    RUNS,
+    Bundle,
+    load_bundle,
+    newest_bundle,
+    pretrained_bundle,
+)
 from captioner.config import DecodeConfig, check_threads
 from captioner.decoding.decode import decode
-from captioner.errors import BundleError
+from captioner.errors import BundleError, ConfigError
 from captioner.images import Picture, load_image
 from captioner.runtime.onnx_step import OnnxStepModel
 from captioner.runtime.session import OnnxEncoder, Shape
@@ -112,16 +121,26 @@ class Captioner:
         return Caption(candidates[0].text, candidates[0].log_prob, words, candidates)
 
 
-def load(folder: str | Path, *, threads: int = 1) -> Captioner:
+def load(folder: str | Path | None = None, *, threads: int = 1) -> Captioner:
     """Load a finished captioner.
 
     Args:
-        folder: the bundle's folder.
+        folder: the bundle's folder; None takes the newest one in `runs/`, or else the one that ships with the package.
         threads: processor threads for one picture, 1 to 256.
 
     Raises:
         BundleError: it is not a bundle, incomplete, changed since it was saved, of a newer format, or its graphs do not
             fit its manifest and vocabulary.
-        ConfigError: too few threads, or too many.
+        ConfigError: too few threads, or too many; or there is no bundle at all.
     """
-    return Captioner(load_bundle(Path(folder)), threads)
+    return Captioner(load_bundle(Path(folder) if folder is not None else default_bundle()), threads)
+
+
+def default_bundle() -> Path:
+    """The newest bundle in `runs/`, or else the one that ships with the package. Raises ConfigError without any."""
+    folder = newest_bundle(RUNS) or pretrained_bundle()
+    if folder is None:
+        raise ConfigError(
+            f"no captioner in {RUNS}/: train one with `python build_and_run.py`, or name one with --model DIR"
+        )
+    return folder

@@ -5,6 +5,7 @@ Knows nothing of decoders, training or files on disk.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from captioner.images import PreprocessSpec
@@ -43,6 +44,7 @@ class Encoder(nn.Module):
         for module in self.modules():
             if isinstance(module, _BATCH_NORMS):
                 module.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster to train on a CPU
         self.train()
 
     def train(self, mode: bool = True) -> Encoder:
