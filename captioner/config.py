@@ -242,6 +242,11 @@ class DecodeConfig:
         length_penalty: candidates are ranked by log-probability divided by length to this power (Wu et al. 2016,
             arXiv 1609.08144, without the constant); 0 ranks by log-probability alone.
         no_repeat_ngram: no run of this many words occurs twice in a caption; 0 allows repeats.
+        temperature: 0 searches for the most probable captions; above 0 captions are drawn at random, at 1 as often as
+            the model finds them probable, below 1 more of the probable ones.
+        top_k: draw each word from so many of the most probable ones only; 0 from all.
+        top_p: draw each word from the fewest of the most probable ones that have together this share; 1 from all.
+        seed_of_draws: of the drawing; the same seed draws the same captions.
     """
 
     beam: int = 3
@@ -250,12 +255,21 @@ class DecodeConfig:
     min_length: int = 0
     length_penalty: float = 0.7
     no_repeat_ngram: int = 3
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed_of_draws: int = 1
 
     def __post_init__(self) -> None:
         _check_types(self)
         _require(1 <= self.n_best <= MAX_BEAM, "n_best", self.n_best, f"1 to {MAX_BEAM}")
         _require(1 <= self.beam <= MAX_BEAM, "beam", self.beam, f"1 to {MAX_BEAM}")
-        _require(self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
+        if self.temperature == 0:
+            _require(self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
+        _require(0 <= self.temperature <= 100, "temperature", self.temperature, "0 (search) to 100")
+        _require(self.top_k >= 0, "top_k", self.top_k, "0 (all words) or more")
+        _require(0 < self.top_p <= 1, "top_p", self.top_p, "more than 0, at most 1")
+        _require(0 <= self.seed_of_draws < 2**32, "seed_of_draws", self.seed_of_draws, "0 to 4294967295")
         _require(1 <= self.max_length <= MAX_LENGTH, "max_length", self.max_length, f"1 to {MAX_LENGTH} tokens")
         longest = self.max_length
         _require(0 <= self.min_length <= longest, "min_length", self.min_length, f"0 to max_length, {longest}")

@@ -37,7 +37,7 @@ def _caption_all(arguments: argparse.Namespace, program: str) -> int:
         references = _read_references(arguments.references) if arguments.references else {}
         options = {
             name: getattr(arguments, name)
-            for name in ("beam", "n_best", "max_length")
+            for name in ("beam", "n_best", "max_length", "temperature", "top_k", "top_p", "seed_of_draws")
             if getattr(arguments, name) is not None
         }
         model.check_options(**options)
@@ -66,6 +66,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
     parser.add_argument("--n-best", type=int, metavar="N", help="candidates to show for each picture")
     parser.add_argument("--max-length", type=int, metavar="N", help="longest caption, in tokens: its words and its end")
+    parser.add_argument("--temperature", type=float, metavar="T", help="draw at random: 1 as probable; 0 search")
+    parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N most probable words")
+    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the words that have together this share")
+    parser.add_argument("--seed", type=int, metavar="N", dest="seed_of_draws", help="of the drawing (default: 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, in the order of the pictures")
     parser.add_argument("--references", type=Path, metavar="FILE", help="true captions to show, as name#k<TAB>caption")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default: 1)")

@@ -27,6 +27,7 @@ from captioner.config import DecodeConfig
 from captioner.decoding.constraints import constrain
 from captioner.decoding.hypotheses import Hypotheses
 from captioner.decoding.ranking import Shortlist, length_normalised
+from captioner.decoding.sample import sample
 from captioner.decoding.step import StepModel, checked_log_probs
 from captioner.errors import CaptionerError
 from captioner.types import Candidate, SpecialTokens
@@ -35,7 +36,7 @@ from captioner.types import Candidate, SpecialTokens
 def decode(
     step_model: StepModel, features: np.ndarray, config: DecodeConfig, special: SpecialTokens
 ) -> list[list[Candidate]]:
-    """The most probable captions of each picture.
+    """The most probable captions of each picture; or, with a temperature above 0, captions drawn at random.
 
     `features`: (batch, channels) or (batch, regions, channels), handed to the model as it is. Returns one list a
     picture, in the order of the features: at least one and at most `config.n_best` candidates, all different, best
@@ -51,6 +52,8 @@ def decode(
         )
     if len(features) == 0:
         return []
+    if config.temperature > 0:
+        return sample(step_model, features, config, special)
     shortlists = [Shortlist(config.n_best) for _ in features]
 
     def collect(hypotheses: Hypotheses, rows: Iterable[int], *, finished: bool) -> None:

@@ -6,6 +6,7 @@ import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 from captioner.bundle import Manifest, load_bundle, save_bundle
 from captioner.config import BuildConfig
@@ -13,7 +14,7 @@ from captioner.pipeline.evaluate import SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
-from captioner.pipeline.workspace import Workspace, read_json, read_lines
+from captioner.pipeline.workspace import Workspace, bundle_of, read_json, read_lines
 from captioner.text.vocabulary import Vocabulary
 
 LIBRARIES = ("torch", "lightning", "transformers", "onnx", "onnxruntime", "numpy", "pillow")
@@ -35,7 +36,9 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     sizes = {"feature_shape": features.encoder.feature_shape, "vocabulary": len(vocabulary)}
     counts = {split: sum(1 for _ in read_lines(workspace.pictures(split))) for split in data["splits"]}
     options = {**asdict(config.data), **asdict(config.train), "quantize": config.export.quantize}
-    del options["data"]  # a path of this machine
+    del options["data"], options["start_from"]  # paths of this machine
+    before = config.train.start_from
+    started_from = {"started_from": load_bundle(bundle_of(Path(before))).manifest.training} if before else {}
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
         encoder=asdict(features.encoder),
@@ -43,7 +46,14 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
         preprocess=features.spec,
         decode=config.decode,
         vocabulary_fingerprint=vocabulary.fingerprint,
-        training={"data": data["name"], "pictures": counts, "options": options, "versions": _versions(), **training},
+        training={
+            "data": data["name"],
+            "pictures": counts,
+            "options": options,
+            "versions": _versions(),
+            **training,
+            **started_from,
+        },
         scores=tuple(read_json(workspace.evaluation / SCORES)),
         licences={
             "encoder": "Apache-2.0" if is_drawn and features.encoder.trained_with_decoder else UNKNOWN_LICENCE,

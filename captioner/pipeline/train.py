@@ -12,7 +12,7 @@ from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConf
 from captioner.errors import CaptionerError, WeightsError
 from captioner.metrics.evaluate import evaluate
 from captioner.pipeline.features import Features
-from captioner.pipeline.workspace import Workspace, read_lines, write_json
+from captioner.pipeline.workspace import Workspace, bundle_of, read_lines, write_json
 from captioner.text.vocabulary import Vocabulary
 
 RECORD = "record.json"
@@ -59,7 +59,7 @@ def train(
     together = features.encoder.trained_with_decoder
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
     if config.start_from:
-        start_from(model, _weights_of(Path(config.start_from), vocabulary))
+        start_from(model, _weights_of(bundle_of(Path(config.start_from)), vocabulary))
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes)
@@ -79,11 +79,9 @@ def train(
 
 
 def _weights_of(folder: Path, vocabulary: Vocabulary) -> Mapping[str, Any]:
-    """The weights of a finished build or bundle. Raises WeightsError when it has none, or other words."""
+    """The weights of a bundle. Raises WeightsError when it is none, has none, or has other words."""
     from captioner.export import load_weights
 
-    bundle = Workspace(folder, folder).bundle
-    folder = bundle if bundle.is_dir() else folder
     try:
         words = Vocabulary.load(folder / VOCABULARY)
         weights = load_weights(folder / WEIGHTS)

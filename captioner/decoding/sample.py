@@ -1,0 +1,93 @@
+"""Captions drawn at random from what the model finds probable, in place of a search for the most probable one.
+
+Temperature flattens or sharpens the distribution of the next word; top-k (Fan, Lewis and Dauphin 2018, arXiv
+1805.04833) and top-p, the nucleus (Holtzman et al. 2020, arXiv 1904.09751, section 3.1), cut its tail off. A picture's
+captions follow from the seed and the picture alone, not from the others beside it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from captioner.config import DecodeConfig
+from captioner.decoding.constraints import FORBIDDEN, constrain
+from captioner.decoding.hypotheses import Hypotheses
+from captioner.decoding.step import StepModel, checked_log_probs
+from captioner.types import Candidate, SpecialTokens
+
+
+def sample(
+    step_model: StepModel, features: np.ndarray, config: DecodeConfig, special: SpecialTokens
+) -> list[list[Candidate]]:
+    """`config.n_best` captions of each picture, drawn with `config.temperature`, `top_k`, `top_p` and `seed_of_draws`.
+
+    Args:
+        step_model: the model.
+        features: (batch, channels) or (batch, regions, channels), of at least one picture.
+        config: its `temperature` must be above 0.
+        special: the tokens that are no words.
+
+    Returns:
+        One list a picture, finished captions first, then by score. Equal captions are there once. Log-probabilities
+        are the model's own, at temperature 1.
+
+    Raises:
+        CaptionerError: the model returns something other than log-probabilities.
+    """
+    pictures = len(features)
+    draws = [np.random.default_rng(config.seed_of_draws) for _ in range(pictures)]
+    found: list[dict[tuple[int, ...], Candidate]] = [{} for _ in range(pictures)]
+
+    def collect(hypotheses: Hypotheses, rows: np.ndarray, *, finished: bool) -> None:
+        for row in rows:
+            candidate = hypotheses.candidate(int(row), finished=finished, length_penalty=config.length_penalty)
+            found[hypotheses.picture[row]].setdefault(candidate.tokens, candidate)
+
+    rows = np.repeat(np.arange(pictures), config.n_best)
+    live = Hypotheses.start(pictures).take(rows)
+    slot = np.tile(np.arange(config.n_best), pictures)  # which of its picture's captions a row is
+    state = step_model.reorder(step_model.start(features), rows)
+    last = np.full(len(live), special.bos, dtype=np.int64)
+    for _ in range(config.max_length):
+        log_probs, state = step_model.step(last, state)
+        log_probs = checked_log_probs(log_probs, len(live), special)
+        allowed = constrain(log_probs, live.tokens, config, special)  # (rows, vocab)
+        stuck = np.isneginf(allowed.max(axis=1))
+        collect(live, np.flatnonzero(stuck), finished=False)
+        going = np.flatnonzero(~stuck)
+        likely = cut_tail(allowed[going] / config.temperature, config.top_k, config.top_p)
+        # The largest of log-probabilities with Gumbel noise is a draw (Gumbel 1954). Every picture draws for all of its
+        # captions at every step, so that what one of them draws does not depend on when the others end.
+        noise = np.stack([each.gumbel(size=(config.n_best, log_probs.shape[1])) for each in draws])
+        tokens = (likely + noise[live.picture[going], slot[going]]).argmax(axis=1)
+        grown = live.extend(going, tokens, log_probs[going, tokens])
+        ended = tokens == special.eos
+        collect(grown, np.flatnonzero(ended), finished=True)
+        left = np.flatnonzero(~ended)
+        live, slot = grown.take(left), slot[going][left]
+        if len(live) == 0:
+            break
+        last, state = tokens[left], step_model.reorder(state, going[left])
+    collect(live, np.arange(len(live)), finished=False)
+    return [sorted(each.values(), key=lambda one: (not one.finished, -one.score)) for each in found]
+
+
+def cut_tail(log_probs: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
+    """What stays of each row, renormalised; the rest is minus infinity.
+
+    Args:
+        log_probs: (rows, vocab), not necessarily normalised.
+        top_k: how many of the most probable stay; 0 keeps all.
+        top_p: the fewest of the most probable that have together at least this share stay, at least one; 1 keeps all.
+    """
+    kept = log_probs.astype(np.float64)
+    order = np.argsort(-kept, axis=1, kind="stable")
+    if 0 < top_k < kept.shape[1]:
+        np.put_along_axis(kept, order[:, top_k:], FORBIDDEN, axis=1)
+    kept -= np.logaddexp.reduce(kept, axis=1, keepdims=True)
+    if top_p < 1:
+        ordered = np.take_along_axis(np.exp(kept), order, axis=1)
+        before = np.cumsum(ordered, axis=1) - ordered  # what the more probable ones have already
+        np.put_along_axis(kept, order, np.where(before < top_p, np.take_along_axis(kept, order, 1), FORBIDDEN), axis=1)
+        kept -= np.logaddexp.reduce(kept, axis=1, keepdims=True)
+    return kept

@@ -1,0 +1,86 @@
+"""The captioner that ships: small, complete, silent about where it was made, and taken when none was trained."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import captioner
+from captioner.bundle import PRETRAINED, load_bundle, pretrained_bundle
+from captioner.metrics.evaluate import evaluate
+
+FLICKR8K = Path(__file__).parents[3] / "shared" / "data" / "flickr8k"
+
+
+@pytest.fixture
+def photo(tmp_path, monkeypatch) -> Path:
+    """A picture in a folder where nothing was ever trained."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(pixels).resize((400, 300)).save(tmp_path / "photo.jpg")
+    return tmp_path / "photo.jpg"
+
+
+def test_it_is_small_and_whole() -> None:
+    assert pretrained_bundle() == PRETRAINED
+    bundle = load_bundle(PRETRAINED)
+    assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) <= 10_000_000
+    assert len(bundle.vocabulary) > 2000
+
+
+def test_its_manifest_has_the_log_of_its_training_and_its_scores_and_no_paths() -> None:
+    manifest = load_bundle(PRETRAINED).manifest
+    for training in (manifest.training, manifest.training["started_from"]):
+        assert len(training["history"]) == training["epochs"]
+        assert training["pictures"] == {"train": 6000, "dev": 1000}
+        assert {"train_loss", "dev_loss", "dev_cider"} <= training["history"][0].keys()
+    assert {"CIDEr", "BLEU-4", "ROUGE-L"} <= {row["name"] for row in manifest.scores}
+    assert all(row["interval"][0] < row["value"] < row["interval"][1] for row in manifest.scores)
+    text = (PRETRAINED / "manifest.json").read_text(encoding="utf-8")
+    assert not any(part in text for part in ('"/', "\\\\", "/home", "/tmp"))
+
+
+def test_load_takes_it_when_nothing_was_trained(photo: Path) -> None:
+    model = captioner.load()
+    assert model.bundle.folder == PRETRAINED
+    caption = model.caption(photo)
+    assert 3 <= len(caption.words) <= 30
+    assert caption.log_prob < 0
+
+
+@pytest.mark.parametrize("command", [["-m", "captioner", "caption"], ["run_captioner.py"]])
+def test_the_command_line_takes_it_and_says_so(photo: Path, command: list[str]) -> None:
+    root = Path(__file__).parents[2]
+    if command[0].endswith(".py"):
+        command = [str(root / command[0])]
+        if not Path(command[0]).exists():
+            pytest.skip("the root scripts are not part of the wheel")
+    done = subprocess.run(
+        [sys.executable, *command, "photo.jpg", "--json"],
+        cwd=photo.parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(captioner.__file__).parents[1])]))},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("using the captioner that ships with the package")
+    assert json.loads(done.stdout)["caption"] == captioner.load().caption(photo).text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FLICKR8K.is_dir(), reason="Flickr8k is not in ../shared")
+def test_its_score_is_the_recorded_one() -> None:
+    """The first 200 dev pictures, captioned from their files; all 1,000 are in the manifest."""
+    model = captioner.load(PRETRAINED, threads=2)
+    from captioner.datasets.flickr import Flickr8kDataset
+
+    records = [record for record, _ in zip(Flickr8kDataset(FLICKR8K).records("dev"), range(200), strict=False)]
+    predictions = {record.image_id: model.caption(record.source.read_bytes()).text for record in records}
+    (score,) = evaluate(predictions, {record.image_id: record.captions for record in records}, metrics=["CIDEr"])
+    recorded = [row["value"] for row in model.bundle.manifest.scores if row["name"] == "CIDEr"][-1]
+    assert score.value == pytest.approx(recorded, abs=8)  # another set of pictures, other document frequencies
