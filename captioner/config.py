@@ -14,7 +14,8 @@ from typing import Any
 
 from captioner.errors import ConfigError
 
-ENCODERS = ("vgg16", "small_cnn")
+BUILTIN = "builtin"
+ENCODERS = ("vgg16", BUILTIN, "small_cnn")
 """Encoders by name; anything else is a `transformers` hub id or a local folder."""
 DECODERS = ("lstm", "attention")
 INJECT = ("par", "init", "pre", "merge")
@@ -92,8 +93,9 @@ class EncoderConfig:
     """The network that looks at the picture.
 
     Args:
-        encoder: `vgg16`, `small_cnn` (trained from scratch with the decoder), or the hub id or local folder of any
-            `transformers` vision model.
+        encoder: `vgg16`, `builtin` (that of the captioner which ships with the package: small, quick, no download),
+            `small_cnn` (trained from scratch with the decoder), or the hub id or local folder of any `transformers`
+            vision model.
         encoder_weights: weights file for `vgg16`: torchvision .pth, timm .safetensors or Keras "notop" .h5; empty
             fetches the Keras file once.
         features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.

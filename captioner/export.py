@@ -31,6 +31,7 @@ PIXELS = "pixels"
 TOLERANCE = 1e-3
 """Largest difference allowed, relative to the largest output; float32 sums in another order differ by about 1e-6."""
 _OPSET = 20
+_GRID, _AXES = "grid_of_features", "regions_axis"
 
 
 class _Start(nn.Module):
@@ -83,6 +84,21 @@ def export_decoder(decoder: Decoder, sizes: DecoderSizes, folder: Path) -> None:
     ]
     outputs = [LOG_PROBS, *(NEXT + name for name in names)]
     _export(_Step(decoder), steps, folder / DECODER_STEP, [TOKENS, *names], outputs)
+
+
+def export_pooled(grid: Path, path: Path) -> None:
+    """Write an encoder that gives the mean over the regions, (batch, channels), of what the one at `grid` gives."""
+    model = onnx.load(grid)
+    output = model.graph.output[0]
+    for node in model.graph.node:
+        node.output[:] = [_GRID if name == output.name else name for name in node.output]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), _AXES))
+    model.graph.node.append(onnx.helper.make_node("ReduceMean", [_GRID, _AXES], [output.name], keepdims=0))
+    del output.type.tensor_type.shape.dim[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(model.SerializeToString())
+    temporary.replace(path)
 
 
 def save_weights(model: CaptionModel, path: Path) -> None:

@@ -10,14 +10,15 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from captioner.config import DataConfig, EncoderConfig
+from captioner.bundle import ENCODER, PRETRAINED, load_bundle
+from captioner.config import BUILTIN, DataConfig, EncoderConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
 from captioner.errors import DataError
@@ -150,6 +151,8 @@ def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderF
     from captioner.export import export_encoder
     from captioner.models.encoders.registry import build_encoder
 
+    if config.encoder == BUILTIN and not config.finetune:
+        return _open_builtin(config, workspace)
     encoder = build_encoder(config)
     facts = EncoderFacts(
         encoder.name, encoder.origin, config.features, encoder.feature_shape, encoder.trained_with_decoder
@@ -162,6 +165,22 @@ def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderF
         print("  exporting the encoder", file=sys.stderr)  # noqa: T201
         export_encoder(encoder, graph)
     return facts, encoder.preprocess, graph
+
+
+def _open_builtin(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderFacts, PreprocessSpec, Path]:
+    """The encoder of the captioner that ships; its graph gives a grid."""
+    from captioner.export import export_pooled
+
+    bundle = load_bundle(PRETRAINED)
+    manifest, graph = bundle.manifest, bundle.path(ENCODER)
+    spec = replace(manifest.preprocess, framing=config.framing)
+    shape = tuple(manifest.encoder["feature_shape"])
+    if config.features == "pooled":
+        pooled = workspace.cache / "encoders" / f"builtin-{hashlib.sha256(graph.read_bytes()).hexdigest()[:16]}.onnx"
+        if not pooled.exists():
+            export_pooled(graph, pooled)
+        graph, shape = pooled, shape[1:]
+    return EncoderFacts(BUILTIN, manifest.encoder["origin"], config.features, shape, False), spec, graph
 
 
 def _open_store(

@@ -158,9 +158,16 @@ def test_commands_that_train(with_data, monkeypatch, capsys, command):
         with pytest.raises(SystemExit, match="0"):
             main(arguments)
         return
-    offline = ["--encoder=MOBILENET"] if "mobilenet" in command.lower() else ["--encoder-weights=vgg16.safetensors"]
+    offline = (
+        ["--encoder=MOBILENET"]
+        if "mobilenet" in command.lower()
+        else []
+        if "builtin" in command
+        else ["--encoder-weights=vgg16.safetensors"]
+    )
     toy = ["--hidden=16", "--embed=16", "--epochs=1", "--min-count=1", "--threads=1"]
     assert main([*arguments, *offline, *toy]) == 0
     found = load_bundle(Path(capsys.readouterr().out.strip()))
-    assert found.manifest.encoder["name"] == ("vgg16" if "mobilenet" not in command.lower() else "MOBILENET")
+    expected = "MOBILENET" if "mobilenet" in command.lower() else "builtin" if "builtin" in command else "vgg16"
+    assert found.manifest.encoder["name"] == expected
     assert captioner.load(found.folder).caption(next(Path("FOLDER/images").iterdir())).log_prob < 0

@@ -20,11 +20,13 @@ from torch import nn  # noqa: E402
 
 from captioner.config import EncoderConfig  # noqa: E402
 from captioner.errors import ConfigError, WeightsError  # noqa: E402
+from captioner.export import export_encoder, export_pooled  # noqa: E402
 from captioner.images import PreprocessSpec  # noqa: E402
 from captioner.models.encoders.base import pool_or_flatten  # noqa: E402
 from captioner.models.encoders.registry import build_encoder  # noqa: E402
 from captioner.models.encoders.small_cnn import SmallCnn, summary  # noqa: E402
 from captioner.models.encoders.transformers_preprocessing import preprocess_spec  # noqa: E402
+from captioner.runtime.session import OnnxEncoder  # noqa: E402
 
 TINY = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 TINY_VISION = {**TINY, "image_size": 32, "patch_size": 8}
@@ -445,3 +447,17 @@ def test_the_summary_of_a_map_says_what_how_much_and_where():
     assert mean == pytest.approx([50 / 15, 1.0])
     assert down == pytest.approx([1.0, 0.0], abs=1e-6)
     assert right == pytest.approx([1.0, 0.0], abs=1e-6)
+
+
+def test_the_graph_of_a_grid_becomes_one_of_its_mean(tmp_path):
+    export_encoder(SmallCnn(features="grid"), tmp_path / "grid.onnx")
+    export_pooled(tmp_path / "grid.onnx", tmp_path / "folder" / "pooled.onnx")
+    pixels = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
+    grid, pooled = (OnnxEncoder(tmp_path / name)(pixels) for name in ("grid.onnx", "folder/pooled.onnx"))
+    assert (grid.shape, pooled.shape) == ((3, 64, 128), (3, 128))
+    np.testing.assert_allclose(pooled, grid.mean(axis=1), atol=1e-6)
+
+
+def test_the_builtin_encoder_is_no_network_to_train():
+    with pytest.raises(ConfigError, match="graph alone"):
+        build_encoder(EncoderConfig(encoder="builtin", finetune=True))

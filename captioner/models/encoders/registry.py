@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from captioner.config import ENCODERS, EncoderConfig
+from captioner.config import BUILTIN, ENCODERS, EncoderConfig
 from captioner.errors import ConfigError
 from captioner.models.encoders.base import Encoder
 from captioner.models.encoders.small_cnn import SmallCnn
@@ -26,6 +26,8 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     """
     if config.encoder_weights and config.encoder != "vgg16":
         raise ConfigError(f"--encoder-weights is for vgg16 alone; leave it empty for --encoder {config.encoder}")
+    if config.encoder == BUILTIN:
+        raise ConfigError("--encoder builtin is there as a graph alone, which computes features and cannot be trained")
     encoder = _construct(config)
     if config.finetune and encoder.trained_with_decoder:
         raise ConfigError(f"--finetune is for pretrained encoders; {config.encoder} is trained in any case")
