@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from captioner.cli.ending import in_one_line
 from captioner.errors import MetricError, printable
 
 if TYPE_CHECKING:
+    from captioner.evaluation.predictions import Prediction
     from captioner.metrics.bootstrap import Difference
 
 
@@ -55,6 +57,14 @@ def _compare(arguments: argparse.Namespace) -> int:
         one, other = match(first, references), match(second, references)
     except MetricError as error:
         raise MetricError(f"{error.message} ({arguments.first.name} against {arguments.second.name})") from None
+    if not arguments.references:
+        _refuse_contradiction(first, second)
+    for file, matched in ((arguments.first, one), (arguments.second, other)):
+        if matched.without_words:
+            print(
+                f"{printable(file.name)}: {len(matched.without_words):,} captions have no words; scored as they are",
+                file=sys.stderr,
+            )
     ours = CaptionPairs.from_texts(one.predictions, one.references)
     theirs = ours.with_predictions([tuple(tokenize(other.predictions[image_id])) for image_id in one.predictions])
     found = compare(
@@ -73,9 +83,23 @@ def _compare(arguments: argparse.Namespace) -> int:
     for name, each in differences.items():
         low, high = each.interval
         values = f"{each.first:5.1f}  {each.second:5.1f}  {each.second - each.first:+6.1f}"
-        print(f"{name:<{width}}  {values}  {f'{low:+.1f} to {high:+.1f}':<16}  {each.p_value:.3f}")
+        print(f"{name:<{width}}  {values}  {f'{low:+.1f} to {high:+.1f}':<16}  {_p(each.p_value)}")
     print(f"\n{in_words('CIDEr', differences['CIDEr'])}")
     return 0
+
+
+def _refuse_contradiction(first: Sequence[Prediction], second: Sequence[Prediction]) -> None:
+    """Raise MetricError when both files have references, and not the same ones."""
+    known = {each.image: each.references for each in first}
+    for each in second:
+        if each.references and known.get(each.image, each.references) != each.references:
+            raise MetricError(
+                f"the references in {each.place} are others than those in A; name the right ones with --references"
+            )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def in_words(name: str, difference: Difference) -> str:
@@ -85,7 +109,7 @@ def in_words(name: str, difference: Difference) -> str:
     if difference.first == difference.second and low == high == 0:
         return f"A and B have the same {name} on every picture."
     which = "B is better than A" if gain > 0 else "A is better than B"
-    between = f"B less A: 95 % interval {low:+.1f} to {high:+.1f}, p = {difference.p_value:.3f}"
+    between = f"B less A: 95 % interval {low:+.1f} to {high:+.1f}, p {_p(difference.p_value)}"
     numbers = f"by {abs(gain):.1f} {name} ({between})"
     if difference.is_real:
         return f"{which} {numbers}: the difference is real, as far as these pictures can tell."

@@ -38,7 +38,8 @@ def in_one_line(work: Callable[[], int], program: str, *, doing: str) -> int:
         return 1
     except OSError as error:
         _give_up_stdout()
-        print(f"{program}: cannot write to stdout: {error.strerror}", file=sys.stderr)
+        what = f"{error.filename}: " if error.filename else "cannot write to stdout: "
+        print(f"{program}: {what}{error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{program}: stopped", file=sys.stderr)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from captioner.errors import printable
 from captioner.metrics.base import CaptionPairs, Metric
 from captioner.metrics.coco_java import Meteor, Spice
 from captioner.metrics.evaluate import METRICS, score_people, score_with_intervals
@@ -59,10 +60,10 @@ class Assessment:
     def table(self) -> str:
         """Scores, framing lines and protocol as a table for people, then what is missing and why."""
         columns = {"captions": self.scores, **{line.label: line.scores for line in self.framing if line.scores}}
-        lines = [format_table(columns)]
+        lines = format_table(columns).splitlines()
         lines += [f"{line.label}: {line.note}" for line in self.framing]
         lines += [f"{name} is missing: {reason}" for name, reason in self.missing.items() if reason != NOT_ASKED_FOR]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def to_json(self, image_ids: Sequence[str] | None = None) -> dict[str, Any]:
         """As plain JSON values; with the value of each picture when `image_ids` are given."""
@@ -147,16 +148,19 @@ def frame(
         metrics: what to score by.
     """
     people = score_people(pairs.references, metrics)
-    rounds = min(map(len, pairs.references.words))
+    counts = {len(captions) for captions in pairs.references.words}
+    several = sorted(counts - {1})
+    note = f"each of {' to '.join(map(str, dict.fromkeys(several[:1] + several[-1:])))} references against the others, "
+    note += "which are one fewer than the captions have; the mean"
+    if 1 in counts:
+        note += "; without the pictures that have a single reference"
     candidates = training or pairs.references.captions
     constant = candidates[most_typical(candidates)]
     origin = "training caption" if training else "of these references"
     return (
         Line(
             PEOPLE,
-            f"each of {rounds} references against the others, which are one fewer than the captions have; the mean"
-            if people
-            else "missing, because a picture has a single reference",
+            note if people else "missing, because every picture has a single reference",
             people,
         ),
         Line(

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from captioner.datasets.registry import captions_of
 from captioner.errors import ConfigError, MetricError
-from captioner.evaluation.predictions import Prediction
+from captioner.evaluation.predictions import MARKERS, Prediction
 
 _NAMED = 3
 
@@ -80,14 +80,12 @@ def match(predictions: Sequence[Prediction], references: ReferenceSet) -> Matche
     Raises:
         MetricError: a picture is predicted twice, or is on one side only.
     """
-    stems: dict[str, str | None] = {}
-    for known in references.captions:
-        stem = _stem(known)
-        stems[stem] = None if stem in stems else known  # of two pictures with one stem, neither is meant
+    _refuse_markers(references)
+    names = _Names(references)
     found: dict[str, Prediction] = {}
     unknown: list[str] = []
     for each in predictions:
-        image_id = _find(each, references, stems)
+        image_id = names.find(each)
         if image_id is None:
             unknown.append(each.image)
         elif image_id in found:
@@ -107,22 +105,63 @@ def match(predictions: Sequence[Prediction], references: ReferenceSet) -> Matche
     return Matched(
         captions,
         {image_id: references.captions[image_id] for image_id in found},
-        tuple(image_id for image_id, caption in captions.items() if not any(map(str.isalnum, caption))),
+        tuple(image_id for image_id, caption in captions.items() if not has_words(caption)),
     )
 
 
-def _find(prediction: Prediction, references: ReferenceSet, stems: Mapping[str, str | None]) -> str | None:
-    names = [prediction.image, re.split(r"[/\\]", prediction.image)[-1]]
-    for name in names if prediction.is_path else names[:1]:
-        if name in references.captions:
-            return name
-        if name in references.file_names:
-            return references.file_names[name]
-    return stems.get(_stem(names[-1]))
+class _Names:
+    """Which picture a prediction means: by the whole name, else by its last part, else by that without its ending.
+
+    A name that several pictures have means none of them. Where pictures have file names, a path is compared with these
+    alone: the number that is the id of one picture may be the file name of another.
+    """
+
+    def __init__(self, references: ReferenceSet) -> None:
+        self._ids = references.captions.keys()
+        named = {image_id: name for name, image_id in references.file_names.items()}
+        self._levels: list[tuple[Callable[[str], str], dict[str, str | None]]] = []
+        for key in (str, _last_part, lambda name: _stem(_last_part(name))):
+            level: dict[str, str | None] = {}
+            for image_id in references.captions:
+                name = key(named.get(image_id, image_id))
+                level[name] = None if name in level else image_id
+            self._levels.append((key, level))
+
+    def find(self, prediction: Prediction) -> str | None:
+        """The id of the picture; None when there is none, or more than one."""
+        if not prediction.is_path and prediction.image in self._ids:
+            return prediction.image
+        for key, level in self._levels:
+            if key(prediction.image) in level:
+                return level[key(prediction.image)]
+        return None
+
+
+def _last_part(name: str) -> str:
+    return re.split(r"[/\\]", name)[-1]
 
 
 def _stem(name: str) -> str:
     return re.sub(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif)$", "", name, flags=re.IGNORECASE)
+
+
+def _refuse_markers(references: ReferenceSet) -> None:
+    """Raise MetricError where markers were left in references, or a picture has none with a word in it."""
+    for image_id, captions in references.captions.items():
+        for caption in captions:
+            if found := MARKERS.search(caption):
+                raise MetricError(
+                    f"a reference of {image_id} in {references.name} has the marker {found[0]}; take markers away "
+                    "before scoring, they count as words"
+                )
+    empty = [image_id for image_id, captions in references.captions.items() if not any(map(has_words, captions))]
+    if empty:
+        raise MetricError(f"{references.name} has no reference with a word in it for {_named(empty)}")
+
+
+def has_words(caption: str) -> bool:
+    """Whether there is a letter or a digit in a caption."""
+    return any(map(str.isalnum, caption))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -19,18 +19,18 @@ _CONSIDERED = 20_000
 def leave_one_out(references: References) -> list[CaptionPairs]:
     """Each reference as a prediction, with the others of its picture as references; one round a reference.
 
-    There are as many rounds as the picture with the fewest references has; none where a picture has only one.
+    There are as many rounds as the picture with the most references has; pictures with fewer of them begin anew.
+    Pictures with a single reference are left out, and no rounds are left when all are such.
     """
-    fewest = min(map(len, references.words))
-    if fewest < 2:
-        return []
-    return [
-        CaptionPairs(
-            tuple(captions[left_out] for captions in references.words),
-            References(tuple(captions[:left_out] + captions[left_out + 1 :] for captions in references.words)),
+    several = [captions for captions in references.words if len(captions) > 1]
+    rounds = []
+    for number in range(max(map(len, several), default=0)):
+        left_out = [number % len(captions) for captions in several]
+        others = tuple(each[:out] + each[out + 1 :] for each, out in zip(several, left_out, strict=True))
+        rounds.append(
+            CaptionPairs(tuple(each[out] for each, out in zip(several, left_out, strict=True)), References(others))
         )
-        for left_out in range(fewest)
-    ]
+    return rounds
 
 
 def mean_over_rounds(metric: Metric, rounds: Sequence[CaptionPairs]) -> Statistics:

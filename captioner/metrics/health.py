@@ -107,7 +107,9 @@ class Health:
         if self.shuffled_cider is None:
             return None
         numbers = f"CIDEr is {self.cider:.1f}, and {self.shuffled_cider:.1f} when the pictures are shuffled"
-        if many and self.shuffled_cider > _SHUFFLED_KEEPS * self.cider:
+        if not many:
+            return Finding(f"{numbers}.")
+        if self.shuffled_cider >= _SHUFFLED_KEEPS * self.cider:
             return Finding(
                 f"{numbers}: the captions hardly depend on the pictures. Do features and captions belong together?",
                 is_warning=True,

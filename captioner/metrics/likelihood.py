@@ -12,9 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from captioner.errors import MetricError
+from captioner.metrics.base import Statistics
+from captioner.metrics.bootstrap import bootstrap, interval
 from captioner.types import Score
 
 _RANKS = (1, 5, 10)
+_LARGEST_EXPONENT = 700.0
+"""Of e, as a float holds it."""
 _ROUNDING = 1e-3
 """The log-probability of a token in low precision may come out this far above zero."""
 
@@ -58,6 +62,10 @@ def perplexity(
             )
     fewest, most = min(captions), max(captions)
     references = f"refs:{fewest}" if fewest == most else f"refs:{fewest}-{most}"
+    sums = Statistics(
+        np.stack([np.asarray(log_probs, np.float64), np.asarray(token_counts, np.float64)], axis=1),
+        lambda sums: np.exp(np.minimum(-sums[..., 0] / sums[..., 1], _LARGEST_EXPONENT)),
+    )
     return Score(
         name="Perplexity",
         value=_perplexity(math.fsum(log_probs), sum(token_counts)),
@@ -65,6 +73,7 @@ def perplexity(
             _perplexity(log_prob, tokens) for log_prob, tokens in zip(log_probs, token_counts, strict=True)
         ),
         signature=f"Perplexity|tok:model|{references}|unit:token|version:1",
+        interval=interval(bootstrap([sums])[0]) if np.isfinite(sums.values).all() else None,
     )
 
 
@@ -117,4 +126,5 @@ def _recall(direction: str, ranks: np.ndarray, k: int, pool: int) -> Score:
         value=float(hits.mean()),
         per_image=tuple(hits.tolist()),
         signature=f"R@{k}|{direction}|pool:{pool}|by:log-likelihood|version:1",
+        interval=interval(bootstrap([Statistics.mean_of(hits)])[0]),
     )

@@ -112,6 +112,7 @@ _PLAIN_WORD = re.compile(r"\s*(?!(?i:cannot|gonna|wanna|gotta|lemme|gimme)\b)([A
 _PLAIN_CAPTION = re.compile(r"[A-Za-z\s]*(?:\s\.\s*)?")
 _FALLS_IN_TWO = frozenset(["cannot", "gonna", "wanna", "gotta", "lemme", "gimme"])
 # Signs that are kept as words of their own. Whatever is neither letter, digit nor one of these is dropped.
+_SPACES = re.compile(r"\s*")
 _SYMBOL = re.compile(
     r"[!#-/:-@\[-`{-~¡-©«¬®-´¶-¹»-¿×÷\u0589\u060c\u061b\u061f\u06d4\u0964\u0965\u2016\u2017\u201a\u201e\u2020-\u2022"
     r"\u2030-\u2044\u2070-\u208e\u20a4\u2100-\u214f\u2153-\u215e\u2190-\u2bff\u3001\u3002\u3012\u30fb\uff01-\uff65"
@@ -154,6 +155,7 @@ def tokenize(text: str) -> list[str]:
             token, position = _longest_match(text, position)
             if token not in PUNCTUATION:
                 tokens.extend(token.lower().split())
+            position = _SPACES.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
     return tokens
 
 

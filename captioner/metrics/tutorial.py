@@ -16,14 +16,17 @@ make it higher than a geometric mean. Only a number made by this very protocol c
 
 from __future__ import annotations
 
-import math
 import string
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from captioner.metrics.base import check_captions
+import numpy as np
+
+from captioner.metrics.base import Statistics, check_captions
+from captioner.metrics.bootstrap import bootstrap, interval
 from captioner.types import Score
 
 _WEIGHTS = ((1.0,), (0.5, 0.5), (0.3, 0.3, 0.3), (0.25, 0.25, 0.25, 0.25))
@@ -71,27 +74,32 @@ def tutorial_bleu(predictions: Mapping[str, str], references: Mapping[str, Seque
         _counts(tutorial_words(text), [tutorial_words(caption) for caption in references[image_id]])
         for image_id, text in predictions.items()
     ]
-    total = _Counts(
-        matched=tuple(sum(image.matched[n] for image in images) for n in range(_MAX_ORDER)),
-        predicted=tuple(sum(image.predicted[n] for image in images) for n in range(_MAX_ORDER)),
-        prediction_length=sum(image.prediction_length for image in images),
-        reference_length=sum(image.reference_length for image in images),
-    )
+    counts = [
+        Statistics(np.array([_numbers(image) for image in images], np.float64), partial(_bleu, weights=weights))
+        for weights in _WEIGHTS
+    ]
+    resampled = bootstrap(counts)
     numbers = [len(references[image_id]) for image_id in predictions]
     fewest, most = min(numbers), max(numbers)
     settings = f"refs:{fewest}" if fewest == most else f"refs:{fewest}-{most}"
     return tuple(
         Score(
             name=f"Tutorial BLEU-{order}",
-            value=100 * _bleu(total, weights),
-            per_image=tuple(100 * _bleu(image, weights) for image in images),
+            value=own.score,
+            per_image=own.per_image,
             signature=(
                 f"Tutorial BLEU-{order}|tok:words-of-two-letters-or-more|markers:kept|{settings}|"
                 f"variant:nltk,weights:{'-'.join(f'{weight:g}'.removeprefix('0') for weight in weights)}|version:1"
             ),
+            interval=interval(samples),
         )
-        for order, weights in enumerate(_WEIGHTS, start=1)
+        for order, (weights, own, samples) in enumerate(zip(_WEIGHTS, counts, resampled, strict=True), start=1)
     )
+
+
+def _numbers(image: _Counts) -> tuple[int, ...]:
+    """What is summed over pictures: matched and predicted n-grams for n = 1 … 4, then the two lengths."""
+    return (*image.matched, *image.predicted, image.prediction_length, image.reference_length)
 
 
 def _counts(prediction: Sequence[str], references: Sequence[Sequence[str]]) -> _Counts:
@@ -116,14 +124,14 @@ def _ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[start : start + order]) for start in range(len(words) - order + 1))
 
 
-def _bleu(counts: _Counts, weights: Sequence[float]) -> float:
-    """BLEU between 0 and 1. Where no n-gram matches, the smallest normal number stands for the precision.
+def _bleu(sums: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """BLEU, 0 to 100, from sums of `_numbers` (…, 10).
 
-    There is no case for captions without a single match: the markers always do.
+    Where no n-gram matches, the smallest normal number stands for the precision. There is no case for captions without
+    a single match: the markers always do.
     """
-    logs = (
-        weight * math.log(matched / predicted if matched else sys.float_info.min)
-        for weight, matched, predicted in zip(weights, counts.matched, counts.predicted, strict=False)
-    )
-    brevity = min(1.0, math.exp(1 - counts.reference_length / counts.prediction_length))
-    return brevity * math.exp(math.fsum(logs))
+    matched, predicted = sums[..., :_MAX_ORDER], sums[..., _MAX_ORDER : 2 * _MAX_ORDER]
+    precision = np.where(matched > 0, matched / predicted, sys.float_info.min)[..., : len(weights)]
+    brevity = np.exp(np.minimum(0.0, 1 - sums[..., -1] / sums[..., -2]))
+    bleu: np.ndarray = 100 * brevity * np.exp((np.array(weights) * np.log(precision)).sum(axis=-1))
+    return bleu

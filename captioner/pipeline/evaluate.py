@@ -28,6 +28,7 @@ from captioner.decoding.likelihood import caption_log_probs
 from captioner.evaluation.assess import Line, frame
 from captioner.metrics.base import CaptionPairs, Statistics
 from captioner.metrics.bootstrap import bootstrap, interval
+from captioner.metrics.coco_java import Meteor, Spice
 from captioner.metrics.evaluate import score_with_intervals
 from captioner.metrics.framing import most_typical
 from captioner.metrics.health import examine
@@ -119,13 +120,19 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
             columns[search] = scores
             rows += [{"split": split, "search": search, **score_row(score)} for score in scores]
         if not headline:
+            missing = {metric.name: reason for metric in (Meteor(), Spice()) if (reason := metric.unavailable())}
+            slow = score_with_intervals(pairs, [each for each in (Meteor(), Spice()) if each.name not in missing])
+            columns[search] = (*scores, *slow)
+            rows += [{"split": split, "search": search, **score_row(score)} for score in slow]
             headline = f"{split}, {search}: " + ", ".join(_short(score) for score in scores if _is_headline(score))
             framing = [*frame(pairs, training), _nearest(model, pictures, pairs, workspace)]
             columns |= {line.label: line.scores for line in framing if line.scores}
             health = examine(pairs, training)
             likelihoods = _likelihoods(model, pictures)
-            _write_framing(workspace, framing, health, likelihoods, tutorial_bleu(predictions, references))
+            tutorial = tutorial_bleu(predictions, references)
+            _write_framing(workspace, framing, health, likelihoods, tutorial, missing)
             _say(f"{split}\n{format_table(columns)}\n" + "\n".join(f"{line.label}: {line.note}" for line in framing))
+            _say("\n".join(f"{name} is missing: {reason}" for name, reason in missing.items()))
             _say("\n".join(f"{score.name} {score.value:.1f}  {score.signature}" for score in likelihoods))
             _say("\n".join(f"{'! ' if each.is_warning else '- '}{each.text}" for each in health.findings()))
         else:
@@ -254,6 +261,7 @@ def _write_framing(
     health: Any,
     likelihoods: Sequence[Score],
     tutorial: Sequence[Score],
+    missing: Mapping[str, str],
 ) -> None:
     lines = [{"label": line.label, "note": line.note, "scores": list(map(score_row, line.scores))} for line in framing]
     write_json(
@@ -263,6 +271,7 @@ def _write_framing(
             "health": {**asdict(health), "findings": [asdict(finding) for finding in health.findings()]},
             "further": list(map(score_row, likelihoods)),
             "tutorial": list(map(score_row, tutorial)),
+            "missing": dict(missing),
         },
     )
 

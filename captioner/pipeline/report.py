@@ -36,15 +36,22 @@ def remake_report(out: Path) -> Path:
         DataError: the folder is not that of a finished build, or its data set is not where it was.
     """
     workspace = Workspace(out, out)
-    needed = (workspace.evaluation / FRAMING, workspace.training / RECORD, workspace.prepared, workspace.features)
+    left = workspace.evaluation
+    needed = (left / SCORES, left / FRAMING, workspace.training / RECORD, workspace.prepared, workspace.features)
     missing = [path for path in needed if not path.is_file()]
     if missing:
         raise DataError(
             f"{out} is not the folder of a finished build ({missing[0].relative_to(out)} is missing); build it, or "
             "name another, such as runs/scenes"
         )
-    prepared = read_json(workspace.prepared)
-    make_report(open_dataset(prepared["data"], limit=prepared["limit"]), workspace)
+    try:
+        prepared = read_json(workspace.prepared)
+        make_report(open_dataset(prepared["data"], limit=prepared["limit"]), workspace)
+    except (ValueError, KeyError, IndexError, TypeError, FileNotFoundError) as error:
+        raise DataError(
+            f"what the build left in {out} is incomplete or damaged ({type(error).__name__}: {error}); run the build "
+            "once more"
+        ) from None
     return workspace.report / PAGE
 
 
@@ -67,6 +74,7 @@ def make_report(dataset: CaptionDataset, workspace: Workspace) -> str:
             lines=[*models, *_framing(framing), *_models(rows, split, others=True)],
             further=list(map(score_of, framing["further"])),
             tutorial=list(map(score_of, framing["tutorial"])),
+            missing=framing.get("missing", {}),  # builds of earlier versions did not ask for them
             training=read_json(workspace.training / RECORD),
             findings=[Finding(**finding) for finding in framing["health"]["findings"]],
             left_out=Features.load(workspace.features).left_out,

@@ -120,6 +120,8 @@ class Report:
     """Measures that are no caption metrics: perplexity, retrieval."""
     tutorial: Sequence[Score]
     """The protocol of tutorials, apart from all others."""
+    missing: Mapping[str, str]
+    """Why a metric is not in the table, by name."""
     training: Mapping[str, Any]
     """The record of training with its `history`."""
     findings: Sequence[Finding]

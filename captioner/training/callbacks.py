@@ -82,7 +82,7 @@ class KeepBest(Checkpoint):
 
     def _write_log(self) -> None:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=list(self.history[0]))
+        writer = csv.DictWriter(text, fieldnames=list(self.history[-1]), restval="")  # earlier versions logged less
         writer.writeheader()
         writer.writerows(self.history)
         temporary = self._folder / f".{LOG}.{os.getpid()}"

@@ -101,7 +101,8 @@ class CaptionTask(lightning.LightningModule):
         encoder = self.model.encoder
         pretrained = set(encoder.parameters()) if encoder is not None and encoder.is_finetuned else set()
         groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-        for weight in self.parameters():
+        # The pretrained ones come last, so that the rate in the log is that of the decoder.
+        for weight in sorted(self.parameters(), key=lambda weight: weight in pretrained):
             if weight.requires_grad:
                 kind = (weight in pretrained, weight.dim() >= 2)
                 group = groups.setdefault(kind, {"params": [], "lr": self._config.learning_rate})

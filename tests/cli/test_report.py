@@ -53,6 +53,26 @@ def test_an_unfinished_build_is_named_with_what_is_missing(copy, missing):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluation/framing.json", '{"lines": ['),
+        ("evaluation/scores.json", "[]"),
+        ("evaluation/test-beam5.jsonl", None),
+    ],
+)
+def test_what_is_damaged_is_one_line(copy, name, content):
+    file = copy / name
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    done = run("-m", "captioner", "report", str(copy), cwd=copy.parent)
+    assert done.returncode == 1
+    assert "is incomplete or damaged" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     done = run("-m", "captioner", "report", str(tmp_path / "nothing"), cwd=tmp_path)
     assert done.returncode == 1

@@ -57,6 +57,7 @@ def report(tmp_path_factory) -> Path:
             lines=[Line("model, beam 3", scores, is_model=True), Line("people", scores, "each against the others")],
             further=[Score("Perplexity", 15.6, (), "Perplexity|tok:model|refs:5|unit:token|version:1")],
             tutorial=[Score("Tutorial BLEU-4", 18.5, (), "Tutorial BLEU-4|markers:kept|variant:nltk|version:1")],
+            missing={},
             training={"epochs": 7, "best_epoch": 5, "seconds": 60.0, "history": history},
             findings=[Finding("the same caption for 61 % of pictures", is_warning=True)],
             left_out=[],

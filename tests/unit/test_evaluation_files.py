@@ -1,6 +1,7 @@
 """Predictions and references from files: formats, ids that must fit, and every refusal by name."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,79 @@ def test_references_may_stand_beside_the_captions(tmp_path: Path) -> None:
     found = read_predictions(write(tmp_path, lines({"image_id": "a", "caption": "x"})))
     with pytest.raises(ConfigError, match=r"line 1 of p\.jsonl has no references beside its caption; name them with"):
         references_beside(found)
+
+
+COCO = ReferenceSet(
+    "the set", {"1": ("a dog",), "2": ("a cat",), "3": ("a cow",)}, {"2.jpg": "1", "1.jpg": "2", "val/3.png": "3"}
+)
+
+
+@pytest.mark.parametrize(
+    ("entry", "image_id"),
+    [
+        ({"path": "out/2.png"}, "1"),  # 2 is an id, too, but of another picture
+        ({"path": "2"}, "1"),
+        ({"path": "2.jpg"}, "1"),
+        ({"path": "/data/val/3.png"}, "3"),
+        ({"path": "C:\\pics\\3.jpg"}, "3"),
+        ({"image_id": 2}, "2"),
+        ({"image_id": "2.jpg"}, "1"),
+    ],
+    ids=str,
+)
+def test_a_name_is_that_of_the_file_and_an_id_is_an_id(tmp_path: Path, entry: dict, image_id: str) -> None:
+    names = {"1": "1", "2": "2", "3": "3"}
+    del names[image_id]
+    others = [{"image_id": other, "caption": "x"} for other in names]
+    predictions = read_predictions(write(tmp_path, lines({**entry, "caption": "a dog"}, *others)))
+    assert match(predictions, COCO).predictions[image_id] == "a dog"
+
+
+@pytest.mark.parametrize("path", ["x/b.JPG", "b", "other/b.png", "./b.jpg"])
+def test_references_with_folders_in_their_names_are_found(tmp_path: Path, path: str) -> None:
+    deep = ReferenceSet("the set", {"x/a.jpg": ("a dog",), "x/b.jpg": ("a cat",)}, {})
+    predictions = read_predictions(
+        write(tmp_path, lines({"path": "/elsewhere/a.png", "caption": "A"}, {"path": path, "caption": "B"}))
+    )
+    assert match(predictions, deep).predictions == {"x/a.jpg": "A", "x/b.jpg": "B"}
+
+
+def test_a_name_that_several_pictures_have_means_none(tmp_path: Path) -> None:
+    twins = ReferenceSet("the set", {"x/a.jpg": ("a dog",), "y/a.jpg": ("a cat",)}, {})
+    with pytest.raises(MetricError, match=r"no references for z/a\.jpg"):
+        match(read_predictions(write(tmp_path, lines({"path": "z/a.jpg", "caption": "A"}))), twins)
+    both = lines({"path": "x/a.jpg", "caption": "A"}, {"path": "y/a.jpg", "caption": "B"})
+    assert match(read_predictions(write(tmp_path, both)), twins).predictions == {"x/a.jpg": "A", "y/a.jpg": "B"}
+
+
+@pytest.mark.parametrize(
+    "caption",
+    ["[START] a dog [END]", "<sos> a dog <eos>", "startofseq a dog endofseq", "<|startoftext|> a dog", "a dog <end>"],
+)
+def test_more_markers_are_refused(tmp_path: Path, caption: str) -> None:
+    with pytest.raises(MetricError, match="marker"):
+        read_predictions(
+            write(tmp_path, lines({"path": "a.jpg", "caption": caption}, {"path": "b", "caption": "a cat"}))
+        )
+
+
+@pytest.mark.parametrize(("begin", "end"), [("sos", "eos"), ("[bos]", ""), ("begin", "stop"), ("", "<stop>.")])
+def test_words_around_every_caption_are_markers(tmp_path: Path, begin: str, end: str) -> None:
+    entries = [
+        {"path": name, "caption": f"{begin} {text} {end}".strip()} for name, text in (("a", "a dog"), ("b", "cats"))
+    ]
+    with pytest.raises(MetricError, match="marker"):
+        read_predictions(write(tmp_path, lines(*entries)))
+
+
+@pytest.mark.parametrize(
+    ("captions", "message"),
+    [
+        (("startseq a dog endseq",), "a.jpg in the set has the marker startseq"),
+        (("", "."), "no reference with a word in it for a.jpg"),
+    ],
+)
+def test_references_are_held_to_the_same(tmp_path: Path, captions: tuple[str, ...], message: str) -> None:
+    predictions = read_predictions(write(tmp_path, lines({"path": "a.jpg", "caption": "a dog"})))
+    with pytest.raises(MetricError, match=re.escape(message)):
+        match(predictions, ReferenceSet("the set", {"a.jpg": captions}, {}))

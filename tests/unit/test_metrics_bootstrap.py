@@ -53,7 +53,7 @@ def test_a_small_gain_on_every_picture_is_real_and_noise_is_not() -> None:
     found = compare([first], [better])[0]
     assert found.is_real
     assert found.interval == pytest.approx((0.5, 0.5))
-    assert found.p_value == pytest.approx(1 / 1000)
+    assert found.p_value == pytest.approx(1 / 1001)
     found = compare([first], [shuffled])[0]
     assert not found.is_real
     assert found.p_value > 0.5
@@ -78,3 +78,30 @@ def test_every_score_has_an_interval_around_it() -> None:
     for score in scores:
         assert score.interval is not None
         assert score.interval[0] <= score.value <= score.interval[1]
+
+
+@pytest.mark.parametrize("pictures", [2, 3, 5, 10, 30])
+def test_without_a_difference_hardly_ever_one_looks_real(pictures: int) -> None:
+    """Two systems drawn from the same distribution, many times: at most one in twenty looks different."""
+    chance = np.random.default_rng(pictures)
+    trials = 300
+    real = 0
+    for _ in range(trials):
+        one, other = (Statistics.mean_of(chance.normal(size=pictures)) for _ in range(2))
+        real += compare([one], [other], samples=199)[0].is_real
+    assert real / trials <= 0.05 + 2.5 * (0.05 * 0.95 / trials) ** 0.5
+
+
+def test_the_p_value_of_few_pictures_is_that_of_all_exchanges() -> None:
+    """Three pictures, all better: of the eight exchanges two are as extreme."""
+    one, other = Statistics.mean_of([1.0, 2.0, 3.0]), Statistics.mean_of([2.0, 3.0, 4.0])
+    found = compare([one], [other], samples=4000)[0]
+    assert found.p_value == pytest.approx(2 / 8, abs=0.03)
+    assert not found.is_real
+
+
+def test_rounding_is_no_difference() -> None:
+    one, other = Statistics.mean_of([50.0] * 40), Statistics.mean_of([50.0 + 4e-10] * 40)
+    found = compare([one], [other])[0]
+    assert not found.is_real
+    assert found.p_value == 1

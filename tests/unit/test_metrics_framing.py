@@ -16,19 +16,29 @@ PAIRS = CaptionPairs.from_texts({"1": "a ball", "2": "two cats", "3": "a boy jum
 
 
 def test_people_score_what_each_reference_scores_against_the_others() -> None:
-    rounds = [
-        evaluate(
-            {key: captions[left_out] for key, captions in REFERENCES.items()},
-            {key: [*captions[:left_out], *captions[left_out + 1 :]] for key, captions in REFERENCES.items()},
-        )
-        for left_out in range(2)  # the second picture has only two
-    ]
+    """Four rounds, as the third picture has four references; the others begin anew."""
+    rounds = []
+    for number in range(4):
+        left_out = {key: number % len(captions) for key, captions in REFERENCES.items()}
+        alone = {key: captions[left_out[key]] for key, captions in REFERENCES.items()}
+        others = {key: [*texts[: left_out[key]], *texts[left_out[key] + 1 :]] for key, texts in REFERENCES.items()}
+        rounds.append(evaluate(alone, others))
     people = score_people(PAIRS.references, samples=100)
     assert [score.name for score in people] == list(METRICS)
-    for score, first, second in zip(people, *rounds, strict=True):
-        assert score.value == pytest.approx((first.value + second.value) / 2)
-        assert score.per_image == pytest.approx([(a + b) / 2 for a, b in zip(first.per_image, second.per_image)])  # noqa: B905
+    for score, *each in zip(people, *rounds, strict=True):
+        assert score.value == pytest.approx(sum(one.value for one in each) / 4)
+        means = [sum(values) / 4 for values in zip(*(one.per_image for one in each), strict=True)]
+        assert score.per_image == pytest.approx(means)
     assert "refs:1-3" in people[0].signature
+
+
+def test_pictures_with_a_single_reference_are_left_out() -> None:
+    more = {**REFERENCES, "4": ["all alone"]}
+    pairs = CaptionPairs.from_texts({**dict.fromkeys(REFERENCES, "a ball"), "4": "x"}, more)
+    assert [len(each) for each in leave_one_out(pairs.references)] == [3, 3, 3, 3]
+    assert [each.value for each in score_people(pairs.references)] == pytest.approx(
+        [each.value for each in score_people(PAIRS.references)]
+    )
 
 
 def test_a_single_reference_leaves_nothing_to_compare_with() -> None:

@@ -61,3 +61,14 @@ def test_a_single_picture_is_no_ground_for_warnings() -> None:
     health = examine(CaptionPairs.from_texts({"0": "a dog"}, {"0": ["a dog"]}))
     assert health.shuffled_cider is None
     assert not any(each.is_warning for each in health.findings())
+
+
+@pytest.mark.parametrize("caption", ["", "zzz qqq", "a red dog stands"])
+def test_captions_that_do_not_depend_on_the_pictures_are_warned_of_whatever_they_score(caption: str) -> None:
+    assert "hardly depend on the pictures" in warnings(dict.fromkeys(REFERENCES, caption))
+
+
+def test_a_few_pictures_are_not_judged() -> None:
+    few = {key: REFERENCES[key] for key in list(REFERENCES)[:9]}
+    health = examine(CaptionPairs.from_texts(dict.fromkeys(few, "a red dog stands"), few), None)
+    assert not any("depend" in each.text for each in health.findings())

@@ -15,7 +15,8 @@ DIRECTIONS = ("text-to-image", "image-to-text")
 
 def test_a_model_that_hesitates_between_four_tokens_has_perplexity_four() -> None:
     score = perplexity([-7 * math.log(4), -3 * math.log(4)], [7, 3], captions=[2, 1])
-    assert (score.name, score.interval) == ("Perplexity", None)
+    assert score.name == "Perplexity"
+    assert score.interval == pytest.approx((4, 4))
     assert score.value == pytest.approx(4)
     assert score.per_image == pytest.approx((4, 4))
     assert score.signature == "Perplexity|tok:model|refs:1-2|unit:token|version:1"
@@ -31,7 +32,7 @@ def test_every_token_weighs_the_same_whatever_its_picture() -> None:
 def test_a_sure_model_has_perplexity_one_and_an_impossible_caption_makes_it_infinite() -> None:
     assert perplexity([0.0, 0.0], [4, 5], captions=[1, 1]).value == 1
     score = perplexity([-math.inf, -4000.0, 0.0], [4, 1, 5], captions=[1, 1, 1])
-    assert (score.value, score.per_image) == (math.inf, (math.inf, math.inf, 1))
+    assert (score.value, score.per_image, score.interval) == (math.inf, (math.inf, math.inf, 1), None)
 
 
 @pytest.mark.parametrize(

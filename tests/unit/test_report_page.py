@@ -50,6 +50,7 @@ def report(**changes) -> Report:
         ],
         "further": [score("Perplexity", 15.62)],
         "tutorial": [score("Tutorial BLEU-4", 18.49)],
+        "missing": {"SPICE": "it needs a parser"},
         "training": {
             "epochs": 3,
             "best_epoch": 2,
@@ -99,7 +100,8 @@ def test_everything_is_on_the_page():
     for part in (
         "captioner: my pictures", "1,234 pictures", "beam 3", "3 epochs of training in 61 s", "epoch 2",
         "46.8", "43.8–50.3", "40.2", "83.2", "each against the others", "CIDEr|refs:5",
-        "Perplexity", "15.6", "Tutorial BLEU-4", "18.5", "Warning: the same caption for 61 % of pictures", "all well",
+        "Perplexity", "15.6", "SPICE is missing: it needs a parser",
+        "Tutorial BLEU-4", "18.5", "Warning: the same caption for 61 % of pictures", "all well",
         "a red box on white", "a.png", "b.png", "12.3", "-3.50", "not true", "50 %", "the best and the worst",
     ):  # fmt: skip
         assert part in text, part
