@@ -152,12 +152,11 @@ def test_captions_go_to_stdout_and_reasons_to_stderr(built):
     assert "gone.jpg: no such file" in process.stderr
 
 
-def test_without_any_captioner_the_way_to_one_is_shown(built, tmp_path):
+def test_with_nothing_trained_the_captioner_that_ships_writes_and_says_so(built, tmp_path):
     process = caption(built, built.pictures[0], cwd=tmp_path)
-    assert process.returncode == 2
-    assert process.stdout == ""
-    assert "python build_and_run.py" in process.stderr
-    assert "--model" in process.stderr
+    assert process.returncode == 0
+    assert process.stdout.strip()
+    assert process.stderr == "using the captioner that ships with the package (Flickr8k)\n"
 
 
 @pytest.mark.parametrize(

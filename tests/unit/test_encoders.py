@@ -399,7 +399,7 @@ def test_a_processor_file_that_cannot_be_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["vgg19", "smallcnn", "./missing", "models/my/folder", "/missing/folder"])
 def test_an_unknown_name_lists_what_there_is(name):
-    with pytest.raises(ConfigError, match=r"vgg16, small_cnn, an existing folder .* or a hub id") as caught:
+    with pytest.raises(ConfigError, match=r"vgg16, builtin, small_cnn, an existing folder .* or a hub id") as caught:
         build(name)
     assert repr(name) in caught.value.message
 

@@ -65,3 +65,32 @@ def test_a_program_that_fails_is_told_with_its_own_words(monkeypatch, tmp_path) 
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     with pytest.raises(MetricError, match="METEOR failed after 1 of 1 captions: Error: out of memory"):
         Meteor().statistics(PAIRS)
+
+
+def test_spice_is_the_f_score_of_the_program(monkeypatch, tmp_path) -> None:
+    """A program in its place that knows what it was asked; the real one needs a parser that is downloaded."""
+    folder = tmp_path / "pycocoevalcap" / "spice"
+    (folder / "lib").mkdir(parents=True)
+    for name in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
+        (folder / "lib" / name).touch()
+    (folder.parent / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    (folder / "spice.py").write_text(
+        "class Spice:\n"
+        "    def compute_score(self, references, predictions):\n"
+        "        assert references == {0: ['a dog is running'], 1: ['two cats', 'cats asleep']}\n"
+        "        assert predictions == {0: ['a dog runs'], 1: ['cats']}\n"
+        "        return 0.4, [{'All': {'pr': 0.9, 're': 0.8, 'f': f}} for f in (0.5, 0.3)]\n"
+    )
+    (tmp_path / "java").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "java").chmod(0o755)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.startswith("pycocoevalcap")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    pairs = CaptionPairs.from_texts(
+        {"a": "a dog runs", "b": "cats"}, {"a": ["A dog is running."], "b": ["two cats", "cats asleep"]}
+    )
+    statistics = Spice().statistics(pairs)
+    assert statistics.per_image == pytest.approx((50, 30))
+    assert statistics.score == pytest.approx(40)

@@ -1,0 +1,95 @@
+"""What training logs is what it says; two learning rates where a pretrained encoder is trained too."""
+
+import csv
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+from fakes import SPECIAL  # noqa: E402
+from torch import nn  # noqa: E402
+
+from captioner.config import DecoderConfig, TrainConfig  # noqa: E402
+from captioner.images import PreprocessSpec  # noqa: E402
+from captioner.models.caption_model import CaptionModel  # noqa: E402
+from captioner.models.decoders.base import DecoderSizes  # noqa: E402
+from captioner.models.decoders.registry import build_decoder  # noqa: E402
+from captioner.models.encoders.base import Encoder  # noqa: E402
+from captioner.training.callbacks import BEST, LOG, KeepBest  # noqa: E402
+from captioner.training.checkpoint import load_checkpoint  # noqa: E402
+from captioner.training.data import CaptionData  # noqa: E402
+from captioner.training.fit import fit  # noqa: E402
+from captioner.training.module import CaptionTask  # noqa: E402
+from captioner.training.prepared import PreparedSplit  # noqa: E402
+
+SIZES = DecoderSizes((6,), 12, pad=SPECIAL.pad)
+DEV = [[[4, 5, 6], [7]], [[8, 9]], [[10, 11, 4, 5]]]
+
+
+class Linear(Encoder):
+    """A pretrained encoder, as small as can be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+        self.norm = nn.BatchNorm1d(6)
+        self.name, self.origin, self.feature_shape = "linear", "here", (6,)
+        self.preprocess = PreprocessSpec(size=1, mean=(0, 0, 0), std=(1, 1, 1))
+        self.trained_with_decoder = False
+
+    def forward(self, pixels):
+        return self.norm(self.layer(pixels))
+
+
+def train(folder, encoder=None, **options):
+    """One epoch of made-up data; returns the record, the model, and the dev features."""
+    random = np.random.default_rng(0)
+    features = random.normal(size=(9, 6)).astype(np.float32)
+    PreparedSplit.save(folder / "train", [(row, [random.integers(4, 12, 3).tolist()]) for row in range(6)])
+    PreparedSplit.save(folder / "dev", enumerate(DEV, start=6))
+    torch.manual_seed(1)
+    model = CaptionModel(build_decoder(DecoderConfig(embed=8, hidden=8, dropout=0.5), SIZES), encoder)
+    config = TrainConfig(epochs=1, batch_size=4, accelerator="cpu", seed=3, **options)
+    task = CaptionTask(model, config, SPECIAL, lambda found: float(len(found)), 8, SIZES)
+    splits = (PreparedSplit(folder / name) for name in ("train", "dev"))
+    data = CaptionData(*splits, lambda rows: features[rows], SPECIAL, batch_size=4, seed=3)
+    return fit(task, data, config, folder / "training", threads=1), model, features[6:]
+
+
+def test_the_loss_on_dev_is_the_mean_over_words_and_end_tokens_without_dropout(tmp_path):
+    record, model, features = train(tmp_path)
+    by_hand = []
+    with torch.no_grad():
+        for feature, captions in zip(features, DEV, strict=True):
+            for caption in captions:
+                state = model.decoder.start(torch.from_numpy(feature)[None])
+                for said, following in zip([SPECIAL.bos, *caption], [*caption, SPECIAL.eos], strict=True):
+                    log_probs, state = model.decoder.step(torch.tensor([said]), state)
+                    by_hand.append(-float(log_probs[0, following]))
+    assert record.history[0]["dev_loss"] == pytest.approx(np.mean(by_hand), rel=1e-5)
+    (row,) = csv.DictReader((tmp_path / "training" / LOG).read_text().splitlines())
+    assert float(row["dev_loss"]) == record.history[0]["dev_loss"]
+    assert list(load_checkpoint(tmp_path / "training" / BEST))
+
+
+def test_a_pretrained_encoder_has_a_rate_of_its_own_and_its_batch_norm_none(tmp_path):
+    encoder = Linear()
+    encoder.finetune()
+    before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
+    record, model, _ = train(tmp_path, encoder, learning_rate=1e-2, encoder_learning_rate=1e-4, warmup=0.0)
+    moved = {name: float((weight - before[name]).abs().max()) for name, weight in model.encoder.state_dict().items()}
+    assert 0 < moved["layer.weight"] < 5e-4  # Adam moves about as far as the rate, in two steps
+    assert all(moved[name] == 0 for name in moved if name.startswith("norm."))
+    assert record.history[0]["train_loss"] > 0
+
+
+def test_the_log_of_a_run_that_an_earlier_version_began_goes_on(tmp_path):
+    keep = KeepBest(tmp_path, patience=3)
+    keep.load_state_dict({"history": [{"epoch": 1, "dev_cider": 2.0}]})
+    keep.history.append({"epoch": 2, "dev_loss": 3.0, "dev_cider": 4.0})
+    keep._write_log()
+    rows = list(csv.DictReader((tmp_path / LOG).read_text().splitlines()))
+    assert [row["dev_cider"] for row in rows] == ["2.0", "4.0"]
+    assert [row["dev_loss"] for row in rows] == ["", "3.0"]
