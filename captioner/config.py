@@ -17,7 +17,8 @@ from captioner.errors import ConfigError
 BUILTIN = "builtin"
 ENCODERS = ("vgg16", BUILTIN, "small_cnn")
 """Encoders by name; anything else is a `transformers` hub id or a local folder."""
-DECODERS = ("lstm", "attention")
+DECODERS = ("lstm", "attention", "transformer")
+SELF_CRITICAL = ("off", "mean", "greedy")
 INJECT = ("par", "init", "pre", "merge")
 FEATURE_KINDS = ("pooled", "grid")
 FRAMINGS = ("whole", "center")
@@ -94,8 +95,8 @@ class EncoderConfig:
 
     Args:
         encoder: `vgg16`, `builtin` (that of the captioner which ships with the package: small, quick, no download),
-            `small_cnn` (trained from scratch with the decoder), or the hub id or local folder of any `transformers`
-            vision model.
+            `small_cnn` (trained from scratch with the decoder), the folder of a finished build or bundle, whose encoder
+            is taken as it is, or the hub id or local folder of any `transformers` vision model.
         encoder_weights: weights file for `vgg16`: torchvision .pth, timm .safetensors or Keras "notop" .h5; empty
             fetches the Keras file once.
         features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.
@@ -124,19 +125,25 @@ class DecoderConfig:
 
     Args:
         decoder: which family: `lstm` sees the picture as a whole; `attention` looks at the regions of a grid anew for
-            every word (Anderson et al. 2018), and wants `--features grid`.
+            every word (Anderson et al. 2018), and `transformer` at these and at all words before (Vaswani et al. 2017);
+            both want `--features grid`.
         inject: where the picture enters the LSTM (Tanti, Gatt and Camilleri 2018): `par` beside every word, `init` as
             the first state, `pre` as the first word, `merge` after the LSTM.
-        embed: numbers in a word vector, and in the projected picture vector.
-        hidden: units of each LSTM.
+        embed: numbers in a word vector, and in the projected picture vector; `transformer` has `hidden` of them.
+        hidden: units of each LSTM; width of the Transformer.
+        layers: of the Transformer.
+        heads: of its attention; the width must be a multiple of it.
         dropout: share of the numbers dropped from word vectors, picture vector and LSTM output in training.
-        tie_weights: predict words with the transposed word vectors instead of a matrix of their own.
+        tie_weights: predict words with the transposed word vectors instead of a matrix of their own, as `transformer`
+            does in any case.
     """
 
     decoder: str = "lstm"
     inject: str = "par"
     embed: int = 256
     hidden: int = 512
+    layers: int = 3
+    heads: int = 8
     dropout: float = 0.3
     tie_weights: bool = False
 
@@ -146,6 +153,11 @@ class DecoderConfig:
         _one_of("inject", self.inject, INJECT)
         _require(1 <= self.embed <= 8192, "embed", self.embed, "1 to 8192")
         _require(1 <= self.hidden <= 8192, "hidden", self.hidden, "1 to 8192")
+        _require(1 <= self.layers <= 64, "layers", self.layers, "1 to 64")
+        _require(1 <= self.heads <= 64, "heads", self.heads, "1 to 64")
+        if self.decoder == "transformer":
+            parts = 2 * self.heads if self.heads % 2 else self.heads
+            _require(self.hidden % parts == 0, "hidden", self.hidden, f"an even multiple of --heads, {self.heads}")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "a share from 0 up to, not including, 1")
 
 
@@ -165,6 +177,13 @@ class TrainConfig:
         label_smoothing: share of the target's probability spread evenly over the vocabulary.
         attend_all: weight of a further loss that asks `attention` to look at every region about equally over a caption
             (Xu et al. 2015, equation 14, the doubly stochastic term).
+        self_critical: learn from captions that the model draws itself, by their CIDEr-D beyond a baseline, instead of
+            from the true ones (Rennie et al. 2017): `mean` takes the mean of the other captions drawn for the picture
+            as the baseline (Luo 2020), `greedy` the model's greedy caption, `off` learns from the true captions. Only
+            for a model that has learned to write (`--start-from`), at a low learning rate.
+        samples: captions drawn for each picture in self-critical training.
+        average: keep a moving average of the weights beside them, and take that for the model: the share of the old
+            average at every step, for example 0.999; 0 keeps none.
         word_presence: weight of a further loss that asks for the words of the captions from the picture alone; helps an
             encoder that starts from scratch to see.
         clip: gradients are scaled down to this norm.
@@ -185,6 +204,9 @@ class TrainConfig:
     warmup: float = 0.05
     label_smoothing: float = 0.0
     attend_all: float = 0.0
+    self_critical: str = "off"
+    samples: int = 5
+    average: float = 0.0
     word_presence: float = 0.0
     clip: float = 5.0
     patience: int = 4
@@ -204,6 +226,12 @@ class TrainConfig:
         _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share from 0 up to, not including, 1")
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share below 1")
         _require(self.attend_all >= 0, "attend_all", self.attend_all, "0 (off) or more")
+        _one_of("self_critical", self.self_critical, SELF_CRITICAL)
+        if self.self_critical != "off":
+            expected = "a finished build or bundle with --self-critical: only a model that writes can learn from that"
+            _require(bool(self.start_from), "start_from", self.start_from, expected)
+        _require(2 <= self.samples <= 100, "samples", self.samples, "2 to 100")
+        _require(0 <= self.average < 1, "average", self.average, "a share below 1")
         _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")
         _require(self.clip > 0, "clip", self.clip, "more than 0")
         _require(self.patience >= 1, "patience", self.patience, "1 or more")
@@ -300,6 +328,6 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        if self.decoder.decoder == "attention":
-            expected = "grid with --decoder attention: one vector a picture leaves nothing to look for"
+        if self.decoder.decoder != "lstm":
+            expected = f"grid with --decoder {self.decoder.decoder}: one vector a picture leaves nothing to look for"
             _require(self.encoder.features == "grid", "features", self.encoder.features, expected)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,13 +77,25 @@ def export_decoder(decoder: Decoder, sizes: DecoderSizes, folder: Path) -> None:
     names = list(decoder.state_names)
     features = [torch.rand(batch, *sizes.feature_shape) for batch in (2, 3)]
     _export(_Start(decoder), [(each,) for each in features], folder / DECODER_START, [FEATURES], names)
-    # Random states, not those of `start`: two that happen to be equal would be taken for one and the same input.
+    # What is told so far has some length in the first example, and none in the second, as before the first word.
     steps = [
-        (torch.arange(len(each)) % sizes.vocabulary, *(torch.randn_like(tensor) for tensor in decoder.start(each)))
-        for each in features
+        (torch.arange(len(each)) % sizes.vocabulary, *_made_up_state(decoder, each, told))
+        for each, told in zip(features, (3, 0), strict=True)
     ]
     outputs = [LOG_PROBS, *(NEXT + name for name in names)]
-    _export(_Step(decoder), steps, folder / DECODER_STEP, [TOKENS, *names], outputs)
+    growing = [{}, *({decoder.growing[name]: "told"} if name in decoder.growing else {} for name in names)]
+    _export(_Step(decoder), steps, folder / DECODER_STEP, [TOKENS, *names], outputs, growing)
+
+
+def _made_up_state(decoder: Decoder, features: Tensor, told: int) -> State:
+    """A random state after `told` words; not one that was computed, as two equal inputs would be taken for one."""
+    state = []
+    for name, tensor in zip(decoder.state_names, decoder.start(features), strict=True):
+        shape = list(tensor.shape)
+        if name in decoder.growing:
+            shape[decoder.growing[name]] = told
+        state.append(torch.randn(shape))
+    return tuple(state)
 
 
 def export_pooled(grid: Path, path: Path) -> None:
@@ -116,15 +128,26 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _export(
-    module: nn.Module, examples: Sequence[tuple[Tensor, ...]], path: Path, inputs: list[str], outputs: list[str]
+    module: nn.Module,
+    examples: Sequence[tuple[Tensor, ...]],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    growing: Sequence[Mapping[int, str]] = (),
 ) -> None:
-    """Trace with the first example, compare with all of them, then put the file in its place."""
+    """Trace with the first example, compare with all of them, then put the file in its place.
+
+    `growing` names for each input the axes that are free beside that of the batch.
+    """
     module.eval()
     path.parent.mkdir(parents=True, exist_ok=True)
-    batch = torch.export.Dim("batch")
-    count = len(examples[0])
+    sizes = {name: torch.export.Dim(name) for name in ("batch", *(name for axes in growing for name in axes.values()))}
+    free = [
+        {0: sizes["batch"], **{axis: sizes[name] for axis, name in axes.items()}}
+        for axes in growing or [{} for _ in inputs]
+    ]
     # A module with *args has one entry for all of them.
-    dynamic = ({0: batch},) if count == 1 else ({0: batch}, tuple({0: batch} for _ in range(count - 1)))
+    dynamic = (free[0],) if len(free) == 1 else (free[0], tuple(free[1:]))
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -169,7 +192,7 @@ def _compare(module: nn.Module, graph: Path, example: tuple[Tensor, ...], name: 
     feeds = {tensor.name: value.numpy() for tensor, value in zip(session.get_inputs(), example, strict=True)}
     for want, got in zip(expected, session.run(None, feeds), strict=True):
         reference = want.numpy()
-        scale = max(1.0, float(np.abs(reference).max()))
+        scale = max(1.0, float(np.abs(reference).max(initial=0.0)))
         if got.shape != reference.shape or not np.allclose(got, reference, rtol=0, atol=TOLERANCE * scale):
             raise ExportError(
                 f"{name} and the network it came from disagree on a batch of {len(example[0])}; nothing was written"

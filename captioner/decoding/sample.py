@@ -7,6 +7,8 @@ captions follow from the seed and the picture alone, not from the others beside 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from captioner.config import DecodeConfig
@@ -14,6 +16,9 @@ from captioner.decoding.constraints import FORBIDDEN, constrain
 from captioner.decoding.hypotheses import Hypotheses
 from captioner.decoding.step import StepModel, checked_log_probs
 from captioner.types import Candidate, SpecialTokens
+
+Noise = Callable[[int], np.ndarray]
+"""Size of the vocabulary → Gumbel noise, float (pictures, captions of each, vocab)."""
 
 
 def sample(
@@ -34,42 +39,71 @@ def sample(
     Raises:
         CaptionerError: the model returns something other than log-probabilities.
     """
-    pictures = len(features)
-    draws = [np.random.default_rng(config.seed_of_draws) for _ in range(pictures)]
-    found: list[dict[tuple[int, ...], Candidate]] = [{} for _ in range(pictures)]
+    generators = [np.random.default_rng(config.seed_of_draws) for _ in features]
 
-    def collect(hypotheses: Hypotheses, rows: np.ndarray, *, finished: bool) -> None:
-        for row in rows:
-            candidate = hypotheses.candidate(int(row), finished=finished, length_penalty=config.length_penalty)
-            found[hypotheses.picture[row]].setdefault(candidate.tokens, candidate)
+    def noise(vocab: int) -> np.ndarray:
+        return np.stack([gumbel(each, (config.n_best, vocab)) for each in generators])
 
-    rows = np.repeat(np.arange(pictures), config.n_best)
+    found = draw(step_model, features, config, special, noise)
+    unique = ({each.tokens: each for each in reversed(candidates)}.values() for candidates in found)
+    return [sorted(candidates, key=lambda one: (not one.finished, -one.score)) for candidates in unique]
+
+
+def draw(
+    step_model: StepModel,
+    features: np.ndarray,
+    config: DecodeConfig,
+    special: SpecialTokens,
+    noise: Noise,
+) -> list[list[Candidate]]:
+    """`config.n_best` captions of each picture in the order they were drawn in, equal ones as often as they were drawn.
+
+    Arguments and errors as for `sample`; `noise` is asked once a step for Gumbel noise.
+    """
+    pictures, count = len(features), config.n_best
+    rows = np.repeat(np.arange(pictures), count)
+    found: list[Candidate | None] = [None] * (pictures * count)
     live = Hypotheses.start(pictures).take(rows)
-    slot = np.tile(np.arange(config.n_best), pictures)  # which of its picture's captions a row is
+    slot = np.arange(len(rows))  # which of all captions a row is
     state = step_model.reorder(step_model.start(features), rows)
     last = np.full(len(live), special.bos, dtype=np.int64)
+
+    def collect(hypotheses: Hypotheses, slots: np.ndarray, rows: np.ndarray, *, finished: bool) -> None:
+        for row in rows.tolist():
+            found[slots[row]] = hypotheses.candidate(row, finished=finished, length_penalty=config.length_penalty)
+
     for _ in range(config.max_length):
         log_probs, state = step_model.step(last, state)
         log_probs = checked_log_probs(log_probs, len(live), special)
         allowed = constrain(log_probs, live.tokens, config, special)  # (rows, vocab)
         stuck = np.isneginf(allowed.max(axis=1))
-        collect(live, np.flatnonzero(stuck), finished=False)
+        collect(live, slot, np.flatnonzero(stuck), finished=False)
         going = np.flatnonzero(~stuck)
-        likely = cut_tail(allowed[going] / config.temperature, config.top_k, config.top_p)
-        # The largest of log-probabilities with Gumbel noise is a draw (Gumbel 1954). Every picture draws for all of its
-        # captions at every step, so that what one of them draws does not depend on when the others end.
-        noise = np.stack([each.gumbel(size=(config.n_best, log_probs.shape[1])) for each in draws])
-        tokens = (likely + noise[live.picture[going], slot[going]]).argmax(axis=1)
-        grown = live.extend(going, tokens, log_probs[going, tokens])
+        likely = allowed[going] / np.float32(config.temperature)
+        if config.top_k or config.top_p < 1:
+            likely = cut_tail(likely, config.top_k, config.top_p)
+        # The largest of log-probabilities with Gumbel noise is a draw (Gumbel 1954). There is noise for all captions at
+        # every step, so that what one of them draws does not depend on when the others end.
+        chances = likely + noise(log_probs.shape[1]).reshape(pictures * count, -1)[slot[going]]
+        tokens = chances.argmax(axis=1)
+        grown, slots = live.extend(going, tokens, log_probs[going, tokens]), slot[going]
         ended = tokens == special.eos
-        collect(grown, np.flatnonzero(ended), finished=True)
+        collect(grown, slots, np.flatnonzero(ended), finished=True)
         left = np.flatnonzero(~ended)
-        live, slot = grown.take(left), slot[going][left]
+        live, slot = grown.take(left), slots[left]
         if len(live) == 0:
             break
         last, state = tokens[left], step_model.reorder(state, going[left])
-    collect(live, np.arange(len(live)), finished=False)
-    return [sorted(each.values(), key=lambda one: (not one.finished, -one.score)) for each in found]
+    collect(live, slot, np.arange(len(live)), finished=False)
+    drawn = [candidate for candidate in found if candidate is not None]
+    return [drawn[first : first + count] for first in range(0, len(drawn), count)]
+
+
+def gumbel(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Gumbel noise, float32 of this shape; the logarithm of an exponential draw, which is the quick way to it."""
+    draws = generator.standard_exponential(shape, dtype=np.float32)
+    noise: np.ndarray = -np.log(np.maximum(draws, np.finfo(np.float32).tiny))
+    return noise
 
 
 def cut_tail(log_probs: np.ndarray, top_k: int, top_p: float) -> np.ndarray:

@@ -6,7 +6,7 @@ Takes words, gives numbers and sentences about them; knows no model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -34,6 +34,19 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Habits:
+    """How captions are worded, whatever they are about."""
+
+    length: float
+    """Words a caption, on average."""
+    repeating_share: float
+    """The share of captions in which a pair of neighbouring words occurs twice."""
+    distinct_2: float
+    """Different pairs of neighbouring words by such pairs (Li et al. 2016, "A diversity-promoting objective function").
+    """
+
+
+@dataclass(frozen=True)
 class Health:
     """Numbers about the captions of a set of pictures. Shares go from 0 to 1."""
 
@@ -56,9 +69,9 @@ class Health:
     distinct_1: float
     """Different words by words (Li et al. 2016, "A diversity-promoting objective function")."""
     distinct_2: float
-    """Different pairs of neighbouring words by such pairs."""
+    """As in `Habits`."""
     repeating_share: float
-    """The share of captions in which a pair of neighbouring words occurs twice."""
+    """As in `Habits`."""
     reference_repeating_share: float
     """The same of the references."""
     lengths: dict[int, int]
@@ -145,7 +158,7 @@ def examine(pairs: CaptionPairs, training: Collection[tuple[str, ...]] | None = 
     captions = pairs.predictions
     counts = Counter(captions)
     words = [word for caption in captions for word in caption]
-    neighbours = [pair for caption in captions for pair in pairwise(caption)]
+    manner = habits(captions)
     common, times = counts.most_common(1)[0]
     seen, known = (set(training), {word for caption in training for word in caption}) if training else (set(), set())
     lengths = Counter(map(len, captions))
@@ -159,16 +172,25 @@ def examine(pairs: CaptionPairs, training: Collection[tuple[str, ...]] | None = 
         vocabulary_used=len(set(words)),
         vocabulary_share=len(known & set(words)) / len(known) if known else None,
         distinct_1=_share_of_different(words),
-        distinct_2=_share_of_different(neighbours),
-        repeating_share=sum(map(_says_a_pair_twice, captions)) / len(captions),
+        distinct_2=manner.distinct_2,
+        repeating_share=manner.repeating_share,
         reference_repeating_share=(
             sum(map(_says_a_pair_twice, pairs.references.captions)) / len(pairs.references.captions)
         ),
         lengths=dict(sorted(lengths.items())),
-        mean_length=len(words) / len(captions),
+        mean_length=manner.length,
         mean_reference_length=float(pairs.references.lengths.mean()),
         cider=Cider().statistics(pairs).score,
         shuffled_cider=Cider().statistics(shuffled(pairs)).score if len(captions) > 1 else None,
+    )
+
+
+def habits(captions: Sequence[Sequence[Hashable]]) -> Habits:
+    """The habits of captions, given as words or as their ids; at least one caption."""
+    return Habits(
+        length=sum(map(len, captions)) / len(captions),
+        repeating_share=sum(map(_says_a_pair_twice, captions)) / len(captions),
+        distinct_2=_share_of_different([pair for caption in captions for pair in pairwise(caption)]),
     )
 
 
@@ -176,6 +198,6 @@ def _share_of_different(items: Sequence[object]) -> float:
     return len(set(items)) / len(items) if items else 0.0
 
 
-def _says_a_pair_twice(caption: tuple[str, ...]) -> bool:
+def _says_a_pair_twice(caption: Sequence[Hashable]) -> bool:
     pairs = list(pairwise(caption))
     return len(set(pairs)) < len(pairs)

@@ -19,7 +19,7 @@ from captioner.pipeline.prepare import digest, prepare
 from captioner.pipeline.report import make_report
 from captioner.pipeline.stage import Stage, run_stages
 from captioner.pipeline.train import RECORD, train
-from captioner.pipeline.workspace import Workspace
+from captioner.pipeline.workspace import Workspace, bundle_of
 from captioner.runtime.session import available_threads
 
 
@@ -95,6 +95,6 @@ def _facts(*configs: Any, **more: Any) -> Callable[[], Mapping[str, Any]]:
 
 def _files_of(config: EncoderConfig) -> list[tuple[str, int, int]]:
     """Name, size and time of the encoder's own files: others under the same names are another input."""
-    path = Path(config.encoder_weights or config.encoder)
+    path = bundle_of(Path(config.encoder_weights or config.encoder))
     files = sorted([*path.glob("*.json"), *path.glob("*.safetensors")]) if path.is_dir() else [path]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]

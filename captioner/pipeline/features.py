@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -17,14 +18,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from captioner.bundle import ENCODER, PRETRAINED, load_bundle
+from captioner.bundle import ENCODER, MANIFEST, PRETRAINED, load_bundle
 from captioner.config import BUILTIN, DataConfig, EncoderConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
-from captioner.errors import DataError
+from captioner.errors import ConfigError, DataError
 from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
 from captioner.images import DECODING, PreprocessSpec
-from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
+from captioner.pipeline.workspace import Workspace, bundle_of, read_json, write_json, write_text
 from captioner.runtime.session import OnnxEncoder
 from captioner.text.vocabulary import Vocabulary
 
@@ -151,8 +152,9 @@ def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderF
     from captioner.export import export_encoder
     from captioner.models.encoders.registry import build_encoder
 
-    if config.encoder == BUILTIN and not config.finetune:
-        return _open_builtin(config, workspace)
+    captioner = _captioner_named(config.encoder)
+    if captioner is not None and not config.finetune:
+        return _open_captioners(captioner, config, workspace)
     encoder = build_encoder(config)
     facts = EncoderFacts(
         encoder.name, encoder.origin, config.features, encoder.feature_shape, encoder.trained_with_decoder
@@ -167,20 +169,37 @@ def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderF
     return facts, encoder.preprocess, graph
 
 
-def _open_builtin(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderFacts, PreprocessSpec, Path]:
-    """The encoder of the captioner that ships; its graph gives a grid."""
+def _captioner_named(encoder: str) -> Path | None:
+    """The bundle whose encoder is meant: the one that ships, or that of a folder; None when it is no captioner."""
+    folder = PRETRAINED if encoder == BUILTIN else bundle_of(Path(encoder))
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def _open_captioners(
+    folder: Path, config: EncoderConfig, workspace: Workspace
+) -> tuple[EncoderFacts, PreprocessSpec, Path]:
+    """The encoder of a finished captioner, as the graph that it is there."""
     from captioner.export import export_pooled
 
-    bundle = load_bundle(PRETRAINED)
+    bundle = load_bundle(folder)
     manifest, graph = bundle.manifest, bundle.path(ENCODER)
     spec = replace(manifest.preprocess, framing=config.framing)
     shape = tuple(manifest.encoder["feature_shape"])
-    if config.features == "pooled":
-        pooled = workspace.cache / "encoders" / f"builtin-{hashlib.sha256(graph.read_bytes()).hexdigest()[:16]}.onnx"
-        if not pooled.exists():
-            export_pooled(graph, pooled)
-        graph, shape = pooled, shape[1:]
-    return EncoderFacts(BUILTIN, manifest.encoder["origin"], config.features, shape, False), spec, graph
+    gives = "grid" if len(shape) == 2 else "pooled"
+    sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
+    kept = workspace.cache / "encoders" / f"{sha256}{'-pooled' if config.features != gives else ''}.onnx"
+    if config.features == "grid" and gives == "pooled":
+        raise ConfigError(f"--features grid: the encoder of {config.encoder} gives one vector a picture")
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if config.features == gives:
+            shutil.copyfile(graph, kept)
+        else:
+            export_pooled(graph, kept)
+    if config.features != gives:
+        shape = shape[1:]
+    name = BUILTIN if config.encoder == BUILTIN else manifest.encoder["name"]
+    return EncoderFacts(name, manifest.encoder["origin"], config.features, shape, False), spec, kept
 
 
 def _open_store(

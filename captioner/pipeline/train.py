@@ -52,6 +52,7 @@ def train(
     from captioner.training.fit import fit
     from captioner.training.module import CaptionTask
     from captioner.training.prepared import PreparedSplit
+    from captioner.training.self_critical import SelfCritic
 
     vocabulary = Vocabulary.load(workspace.vocabulary)
     features = Features.load(workspace.features)
@@ -62,9 +63,19 @@ def train(
         start_from(model, _weights_of(bundle_of(Path(config.start_from)), vocabulary))
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
-    task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes)
+    training = PreparedSplit(workspace.split("train"))
+    critic = None
+    if config.self_critical != "off":
+        critic = SelfCritic(
+            training,
+            vocabulary.special,
+            samples=config.samples,
+            baseline=config.self_critical,
+            max_length=data.max_words,
+        )
+    task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes, critic)
     batches = CaptionData(
-        PreparedSplit(workspace.split("train")),
+        training,
         PreparedSplit(workspace.split("dev")),
         features.inputs,
         vocabulary.special,

@@ -145,10 +145,16 @@ class Report:
     @property
     def charts(self) -> Iterator[Chart]:
         """Loss and dev score over the epochs."""
-        history, marked = self.training["history"], self.training["best_epoch"]
+        # Epoch 0, the model that training started from, has no place on an axis that begins with 1.
+        history = [row for row in self.training["history"] if row["epoch"] > 0]
+        marked = self.training["best_epoch"]
+        parts = [("training", "train_loss"), ("dev", "dev_loss")]
+        if "train_reward" in history[0]:
+            yield Chart("Reward in training", [Curve("training", [row["train_reward"] for row in history])], marked)
+            parts = parts[1:]  # that of training is no cross-entropy then
         losses = [
             Curve(name, [row[key] for row in history])
-            for name, key in (("training", "train_loss"), ("dev", "dev_loss"))
+            for name, key in parts
             if all(key in row for row in history)  # builds of earlier versions have no loss on dev
         ]
         yield Chart("Loss", losses, marked)

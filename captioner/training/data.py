@@ -32,6 +32,27 @@ class Batch(NamedTuple):
     """int64 (batch, time + 1): begin token, words, end token, padding"""
     lengths: Tensor
     """int64 (batch,): predictions in each caption, the end token included; stays on the CPU, where packing wants it"""
+    pictures: Tensor
+    """int64 (pictures,): their places in the split; stays on the CPU"""
+
+
+def caption_arrays(captions: Sequence[Sequence[int]], special: SpecialTokens) -> tuple[np.ndarray, np.ndarray]:
+    """Captions of different lengths side by side.
+
+    Args:
+        captions: what is to be predicted of each, word ids and end token.
+        special: the tokens that are no words.
+
+    Returns:
+        Tokens, int64 (batch, time + 1): the begin token before each caption and padding after it; and the lengths of
+        the captions, int64 (batch,).
+    """
+    lengths = np.array([len(caption) for caption in captions], np.int64)
+    tokens = np.full((len(captions), lengths.max() + 1), special.pad, np.int64)
+    tokens[:, 0] = special.bos
+    for row, caption in zip(tokens, captions, strict=True):
+        row[1 : len(caption) + 1] = caption
+    return tokens, lengths
 
 
 class CaptionBatches(Dataset[Batch]):
@@ -46,16 +67,12 @@ class CaptionBatches(Dataset[Batch]):
         captions, owner = [], []
         for position, picture in enumerate(pictures):
             for caption in self._split.captions(picture):
-                captions.append(caption)
+                captions.append([*caption.tolist(), self._special.eos])
                 owner.append(position)
-        lengths = np.array([len(caption) + 1 for caption in captions], np.int64)
-        tokens = np.full((len(captions), lengths.max() + 1), self._special.pad, np.int64)
-        tokens[:, 0] = self._special.bos
-        for row, caption in zip(tokens, captions, strict=True):
-            row[1 : len(caption) + 1] = caption
-            row[len(caption) + 1] = self._special.eos
-        inputs = self._read(self._split.rows[np.asarray(pictures)])
-        arrays = (inputs, np.asarray(owner, np.int64), tokens, lengths)
+        tokens, lengths = caption_arrays(captions, self._special)
+        places = np.asarray(pictures, np.int64)
+        inputs = self._read(self._split.rows[places])
+        arrays = (inputs, np.asarray(owner, np.int64), tokens, lengths, places)
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
 
@@ -112,9 +129,11 @@ class CaptionData(lightning.LightningDataModule):
         self._seed = seed
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Everything but the lengths of the captions."""
+        """Everything but the lengths of the captions, and which pictures they are."""
         moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return moved._replace(lengths=batch.lengths) if isinstance(batch, Batch) else moved
+        if isinstance(batch, Batch):
+            moved = moved._replace(lengths=batch.lengths, pictures=batch.pictures)
+        return moved
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of one epoch."""

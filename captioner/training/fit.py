@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from captioner.config import TrainConfig
 from captioner.errors import ConfigError, TrainingError
-from captioner.training.callbacks import BEST, LAST, EpochProgress, KeepBest
+from captioner.training.callbacks import BEST, LAST, AveragedWeights, EpochProgress, KeepBest
 from captioner.training.checkpoint import SafetensorsIO, load_checkpoint, newest_readable
 from captioner.training.data import CaptionData
 from captioner.training.module import DEV_SCORE, CaptionTask
@@ -57,7 +57,8 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
         KeyboardInterrupt: Ctrl-C; the same call goes on from the last finished epoch.
     """
     torch.set_num_threads(threads)
-    keep = KeepBest(folder, config.patience)
+    average = AveragedWeights(decay=config.average) if config.average else None
+    keep = KeepBest(folder, config.patience, average)
     resume_from, damage = newest_readable(folder / LAST)
     if damage:
         print(f"  {damage}; going on from the one before it", file=sys.stderr)  # noqa: T201
@@ -69,11 +70,12 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
             config,
             max_epochs=config.epochs,
             gradient_clip_val=config.clip,
-            callbacks=[keep, EpochProgress()],
+            callbacks=[keep, EpochProgress(), *([average] if average else [])],
             plugins=[SafetensorsIO()],
             logger=_tensorboard(folder),
             default_root_dir=folder,
-            num_sanity_val_steps=0,
+            # The model to start from is looked at first; a resumed run has done so.
+            num_sanity_val_steps=-1 if config.start_from and resume_from is None else 0,
             use_distributed_sampler=False,  # `EpochBatches` deals the batches out, and dev is scored whole
             enable_model_summary=False,
             deterministic=True,
@@ -99,10 +101,10 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
     task.model.load_state_dict(load_checkpoint(folder / BEST))
     task.model.to("cpu").eval()
     return TrainingRecord(
-        epochs=len(keep.history),
+        epochs=int(keep.history[-1]["epoch"]),
         best_epoch=int(best["epoch"]),
         best_dev_cider=best[DEV_SCORE],
-        seconds=round(sum(row["seconds"] for row in keep.history), 1),
+        seconds=round(sum(row.get("seconds", 0.0) for row in keep.history), 1),
         history=tuple(keep.history),
     )
 

@@ -16,10 +16,30 @@ def caption_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, label_smoothin
         lengths: int64 (batch,), on any device: predictions in each caption.
         label_smoothing: mass spread evenly over the vocabulary (Szegedy et al. 2016, section 7).
     """
+    return F.cross_entropy(logits, _targets(tokens, lengths), label_smoothing=label_smoothing)
+
+
+def policy_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, advantages: Tensor) -> Tensor:
+    """What has the policy gradient as its gradient: the mean over words of -advantage · log-probability.
+
+    Williams 1992, "REINFORCE", equation 11; for captions Rennie et al. 2017, arXiv 1612.00563, equation 8.
+
+    Args:
+        logits: float (predictions, vocab), as for `caption_loss`.
+        tokens: int64 (batch, time + 1): drawn captions, each after the begin token.
+        lengths: int64 (batch,), on any device: predictions in each caption.
+        advantages: float (batch,): what each caption is worth beyond the baseline.
+    """
+    surprise = F.cross_entropy(logits, _targets(tokens, lengths), reduction="none")  # (predictions,)
+    return (advantages.repeat_interleave(lengths.to(advantages.device)) * surprise).mean()
+
+
+def _targets(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """The tokens to be predicted, caption by caption: (predictions,)."""
     targets = tokens[:, 1:]  # (batch, time)
     steps = torch.arange(targets.shape[1], device=tokens.device)  # (time,)
     mask = steps < lengths.to(tokens.device).unsqueeze(1)  # (batch, time)
-    return F.cross_entropy(logits, targets[mask], label_smoothing=label_smoothing)
+    return targets[mask]
 
 
 def attend_all_loss(attended: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 import lightning
@@ -17,15 +18,19 @@ from torch import Tensor
 from captioner.config import DecodeConfig, TrainConfig
 from captioner.decoding.decode import decode
 from captioner.errors import TrainingError
+from captioner.metrics.health import Habits, habits
 from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import DecoderSizes
 from captioner.models.torch_step import TorchStepModel
 from captioner.training.data import Batch
-from captioner.training.losses import WordPresence, attend_all_loss, caption_loss
+from captioner.training.losses import WordPresence, attend_all_loss, caption_loss, policy_loss
+from captioner.training.self_critical import Drawn, SelfCritic
 from captioner.types import SpecialTokens
 
 DEV_SCORE = "dev_cider"
 DEV_LOSS = "dev_loss"
+DEV_HABITS = {field.name: f"dev_{field.name}" for field in fields(Habits)}
+TRAIN_REWARD = "train_reward"
 
 ScoreTokens = Callable[[Sequence[Sequence[int]]], float]
 """The captions of all dev pictures, in order, as word ids → their score, higher is better."""
@@ -42,6 +47,7 @@ class CaptionTask(lightning.LightningModule):
         score_dev: ScoreTokens,
         max_length: int,
         sizes: DecoderSizes,
+        critic: SelfCritic | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -50,6 +56,7 @@ class CaptionTask(lightning.LightningModule):
         self._config = config
         self._special = special
         self._score_dev = score_dev
+        self._critic = critic
         self._greedy = DecodeConfig(beam=1, max_length=max_length)
         self._dev_captions: list[Sequence[int]] = []
 
@@ -61,9 +68,18 @@ class CaptionTask(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch. Raises TrainingError when it is not a number."""
-        features = self.model.look(batch.inputs)
-        loss, attended = self._loss(features, batch)
-        captions = len(batch.lengths)
+        if self._critic is None:
+            features = self.model.look(batch.inputs)
+            loss, attended = self._loss(features, batch)
+            captions = len(batch.lengths)
+        else:
+            drawn = self._drawn(self._critic, batch)
+            features = self.model.look(batch.inputs)
+            logits, attended = self.model.write(features, drawn.owner, drawn.tokens[:, :-1], drawn.lengths)
+            loss = policy_loss(logits, drawn.tokens, drawn.lengths, drawn.advantages)
+            captions = len(drawn.lengths)
+            reward = 100 * drawn.rewards.mean()
+            self.log(TRAIN_REWARD, reward, on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
         if attended is not None and self._config.attend_all > 0:
             loss = loss + self._config.attend_all * attend_all_loss(attended)
@@ -81,6 +97,21 @@ class CaptionTask(lightning.LightningModule):
         logits, attended = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
         return caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing), attended
 
+    def _drawn(self, critic: SelfCritic, batch: Batch) -> Drawn:
+        """Captions that the model draws for the pictures of a batch, as it is in use: without dropout."""
+        self.model.eval()
+        seed = (self._config.seed, self.global_step, self.global_rank)
+        drawn = critic.draw(
+            TorchStepModel(self.model), batch.inputs.float().cpu().numpy(), batch.pictures.numpy(), seed
+        )
+        self.model.train()
+        return drawn._replace(
+            owner=drawn.owner.to(self.device),
+            tokens=drawn.tokens.to(self.device),
+            rewards=drawn.rewards.to(self.device),
+            advantages=drawn.advantages.to(self.device),
+        )
+
     def on_validation_epoch_start(self) -> None:
         """Forget the captions of the epoch before."""
         self._dev_captions = []
@@ -95,6 +126,8 @@ class CaptionTask(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Score the captions of the whole dev part; with several devices each has written all of them."""
         self.log(DEV_SCORE, self._score_dev(self._dev_captions), sync_dist=True)
+        for name, value in asdict(habits(self._dev_captions)).items():
+            self.log(DEV_HABITS[name], value, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and a cosine to zero over all steps; weight decay on matrices alone."""

@@ -73,11 +73,13 @@ def captions_of(model, inputs, vocabulary):
     return tuple(vocabulary.decode(candidates[0].tokens) for candidates in found)
 
 
-VARIANTS = {**{inject: {"inject": inject} for inject in INJECT}, "attention": {"decoder": "attention"}}
-KINDS = [
-    (variant, kind) for variant in VARIANTS for kind in FEATURE_SHAPES if (variant, kind) != ("attention", "pooled")
-]
-"""Attention has nothing to choose from in a pooled picture."""
+VARIANTS = {
+    **{inject: {"inject": inject} for inject in INJECT},
+    "attention": {"decoder": "attention"},
+    "transformer": {"decoder": "transformer", "layers": 2, "heads": 2},
+}
+KINDS = [(variant, kind) for variant in VARIANTS for kind in FEATURE_SHAPES if variant in INJECT or kind == "grid"]
+"""Those that look for something have nothing to choose from in a pooled picture."""
 
 
 def features_and_model(variant, kind, **options):

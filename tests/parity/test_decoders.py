@@ -21,14 +21,18 @@ OWNER = torch.tensor([0, 0, 1, 2])
 LENGTHS = torch.tensor([len(caption) for caption in CAPTIONS])
 
 
-VARIANTS = {**{inject: {"inject": inject} for inject in INJECT}, "attention": {"decoder": "attention"}}
-KINDS = [(variant, kind) for variant in VARIANTS for kind in SIZES if (variant, kind) != ("attention", "pooled")]
-"""Attention has nothing to choose from in a pooled picture."""
+VARIANTS = {
+    **{inject: {"inject": inject} for inject in INJECT},
+    "attention": {"decoder": "attention"},
+    "transformer": {"decoder": "transformer", "layers": 2, "heads": 2},
+}
+KINDS = [(variant, kind) for variant in VARIANTS for kind in SIZES if variant in INJECT or kind == "grid"]
+"""Those that look for something have nothing to choose from in a pooled picture."""
 
 
 def decoder_of(variant, sizes, **options):
     torch.manual_seed(3)
-    return build_decoder(DecoderConfig(**VARIANTS[variant], embed=5, hidden=7, **options), sizes).eval()
+    return build_decoder(DecoderConfig(**VARIANTS[variant], embed=5, hidden=8, **options), sizes).eval()
 
 
 def tokens():

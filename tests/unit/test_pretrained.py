@@ -77,9 +77,9 @@ def test_the_command_line_takes_it_and_says_so(photo: Path, command: list[str]) 
 def test_its_score_is_the_recorded_one() -> None:
     """The first 200 dev pictures, captioned from their files; all 1,000 are in the manifest."""
     model = captioner.load(PRETRAINED, threads=2)
-    from captioner.datasets.flickr import Flickr8kDataset
+    from captioner.datasets.registry import open_dataset
 
-    records = [record for record, _ in zip(Flickr8kDataset(FLICKR8K).records("dev"), range(200), strict=False)]
+    records = [record for record, _ in zip(open_dataset(str(FLICKR8K)).records("dev"), range(200), strict=False)]
     predictions = {record.image_id: model.caption(record.source.read_bytes()).text for record in records}
     (score,) = evaluate(predictions, {record.image_id: record.captions for record in records}, metrics=["CIDEr"])
     recorded = [row["value"] for row in model.bundle.manifest.scores if row["name"] == "CIDEr"][-1]

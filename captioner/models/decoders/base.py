@@ -5,8 +5,9 @@ Knows nothing of pictures, of text, or of how the next word is chosen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -45,6 +46,9 @@ class Decoder(nn.Module):
 
     state_names: tuple[str, ...]
     """The names of the tensors of the state, in order; the exported graphs use them."""
+
+    growing: ClassVar[Mapping[str, int]] = {}
+    """Tensors of the state that get longer with every step, and along which axis."""
 
     def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Reading:
         """Teacher forcing: read whole captions, each word predicted from the true words before it.

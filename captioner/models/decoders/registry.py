@@ -8,10 +8,12 @@ from captioner.config import DecoderConfig
 from captioner.models.decoders.attention import AttentionDecoder
 from captioner.models.decoders.base import Decoder, DecoderSizes
 from captioner.models.decoders.lstm import LstmDecoder
+from captioner.models.decoders.transformer import TransformerDecoder
 
 _DECODERS: dict[str, Callable[[DecoderConfig, DecoderSizes], Decoder]] = {
     "lstm": LstmDecoder,
     "attention": AttentionDecoder,
+    "transformer": TransformerDecoder,
 }
 
 

@@ -47,6 +47,6 @@ def _construct(config: EncoderConfig) -> Encoder:
     if Path(config.encoder).is_dir() or _HUB_ID.fullmatch(config.encoder):
         return TransformersBackbone(config.encoder, features=config.features, framing=config.framing)
     raise ConfigError(
-        f"--encoder is {config.encoder!r}; expected one of {', '.join(ENCODERS)}, an existing folder with a "
-        "transformers vision model, or a hub id such as google/vit-base-patch16-224"
+        f"--encoder is {config.encoder!r}; expected one of {', '.join(ENCODERS)}, an existing folder with a captioner "
+        "or a transformers vision model, or a hub id such as google/vit-base-patch16-224"
     )
