@@ -89,11 +89,11 @@ class DecoderTraining:
     def _rows(self) -> int:
         return self.pictures + self.dev_pictures
 
-    def _captions(self, random: np.random.Generator, rows: range) -> Iterator[tuple[int, list[list[int]]]]:
+    def _captions(self, random: np.random.Generator, rows: range) -> Iterator[tuple[list[int], list[list[int]]]]:
         """Row and captions of each picture, in as many words as people use for Flickr8k: 10.8 ± 3.8, 2 to 30."""
         for row in rows:
             lengths = np.clip(np.rint(random.normal(10.8, 3.8, CAPTIONS_EACH)), 2, MAX_WORDS).astype(int)
-            yield row, [random.integers(_FIRST_WORD, self.vocabulary, length).tolist() for length in lengths]
+            yield [row], [random.integers(_FIRST_WORD, self.vocabulary, length).tolist() for length in lengths]
 
 
 def caption_texts(random: np.random.Generator, count: int) -> Iterator[str]:

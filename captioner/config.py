@@ -28,6 +28,7 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 MAX_BEAM = 100
 MAX_LENGTH = 1000
 """Longest caption in tokens, the end token counted."""
+MAX_VIEWS = 32
 MAX_THREADS = 256
 """More would bring a machine to the limit of its processes, and no graph here has work for as many."""
 
@@ -102,6 +103,8 @@ class EncoderConfig:
         features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.
         framing: `whole` squeezes the whole frame into the encoder's square, `center` cuts the square out of the middle
             as the encoder's own recipe does.
+        views: ways to see each training picture, of which every epoch takes one at random: 1 is the picture itself, 2
+            its mirror image too, and further ones are random parts of it. Each is kept in the feature store.
         finetune: train a pretrained encoder further, together with the decoder; what its batch norm has learned stays.
             Begin with a decoder that has learned before (`--start-from`).
     """
@@ -110,10 +113,12 @@ class EncoderConfig:
     encoder_weights: str = ""
     features: str = "pooled"
     framing: str = "whole"
+    views: int = 1
     finetune: bool = False
 
     def __post_init__(self) -> None:
         _check_types(self)
+        _require(1 <= self.views <= MAX_VIEWS, "views", self.views, f"1 to {MAX_VIEWS}")
         _require(bool(self.encoder), "encoder", self.encoder, "a name, a hub id or a folder")
         _one_of("features", self.features, FEATURE_KINDS)
         _one_of("framing", self.framing, FRAMINGS)

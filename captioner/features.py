@@ -4,7 +4,7 @@ A store is a folder for one encoder graph and one preprocessing:
 
     identity.json   what the rows are: shape, dtype, and whatever else makes them what they are (graph, preprocessing)
     rows.bin        the rows, one after another, nothing else
-    keys.bin        32 bytes a row: SHA-256 of the picture's bytes
+    keys.bin        32 bytes a row: SHA-256 of the picture's bytes; for other views of it see `views.py`
 
 Both grow only at the end, rows first, so a process killed at any moment leaves at worst rows without keys, which the
 next one cuts off. A changed picture has another key and becomes a new row; a changed encoder has another folder.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ import numpy as np
 from captioner.errors import FeatureError, ImageError
 from captioner.images import PreprocessSpec, decode_image
 from captioner.types import Record
+from captioner.views import is_part, view_key, view_of
 
 KEY_BYTES = 32
 DTYPES = ("float16", "uint8")
@@ -170,6 +171,8 @@ class Extracted:
     """SHA-256 of the picture's bytes; empty when they could not be read."""
     row: int | None
     error: ImageError | None = None
+    views: tuple[int, ...] = ()
+    """The rows of all views asked for, that of the whole picture first; none after an error."""
 
 
 def extract(
@@ -180,8 +183,11 @@ def extract(
     *,
     threads: int = 1,
     batch: int = 16,
+    views: int = 1,
 ) -> Iterator[Extracted]:
     """Make sure that every picture has its row; yields the records in order. Pictures that have one are not decoded.
+
+    With more than one of the `views`, mirror image and random parts get rows as well (`views.py`).
 
     Reading, decoding and `represent` run in `threads` threads, a batch each; rows are written in order by the caller's
     thread as it iterates. One bad picture is yielded with its error and stops nothing.
@@ -190,7 +196,7 @@ def extract(
         waiting: list[Future[_Batch]] = []
         remaining = iter(records)
         while chunk := list(islice(remaining, batch)):
-            waiting.append(pool.submit(_represent_batch, chunk, store, represent, spec))
+            waiting.append(pool.submit(_represent_batch, chunk, store, represent, spec, views))
             if len(waiting) > threads:
                 yield from _write_batch(waiting.pop(0).result(), store)
         for future in waiting:
@@ -200,6 +206,7 @@ def extract(
 @dataclass(frozen=True)
 class _Batch:
     records: Sequence[Record]
+    views: int
     keys: Sequence[bytes]
     errors: Mapping[int, ImageError]
     new_keys: Sequence[bytes]
@@ -207,7 +214,7 @@ class _Batch:
 
 
 def _represent_batch(
-    records: Sequence[Record], store: FeatureStore, represent: Represent, spec: PreprocessSpec
+    records: Sequence[Record], store: FeatureStore, represent: Represent, spec: PreprocessSpec, views: int
 ) -> _Batch:
     keys: list[bytes] = []
     errors: dict[int, ImageError] = {}
@@ -217,13 +224,25 @@ def _represent_batch(
         try:
             data = record.source.read_bytes()
             key = hashlib.sha256(data).digest()
-            if store.row_of(key) is None and key not in squares:
-                squares[key] = spec.resize(decode_image(data, at_least=spec.decode_side))
+            squares.update(_new_squares(data, key, store, spec, views, squares.keys()))
         except ImageError as error:
             errors[index] = error
         keys.append(key)
-    rows = represent(np.stack(list(squares.values()))) if squares else None
-    return _Batch(records, keys, errors, list(squares), rows)
+    # As many at a time as there are records, so that more views take no more memory.
+    new = list(squares.values())
+    parts = [represent(np.stack(new[start : start + len(records)])) for start in range(0, len(new), len(records))]
+    return _Batch(records, views, keys, errors, list(squares), np.concatenate(parts) if parts else None)
+
+
+def _new_squares(
+    data: bytes, key: bytes, store: FeatureStore, spec: PreprocessSpec, views: int, made: Collection[bytes]
+) -> Iterator[tuple[bytes, np.ndarray]]:
+    """The views of one picture that are neither in the store nor made already, as the encoder's squares."""
+    for number in range(views):
+        own = view_key(key, number)
+        if store.row_of(own) is None and own not in made:
+            side = spec.decode_side * (2 if is_part(number) else 1)
+            yield own, spec.resize(view_of(decode_image(data, at_least=side), key, number))
 
 
 def _write_batch(batch: _Batch, store: FeatureStore) -> Iterator[Extracted]:
@@ -231,7 +250,9 @@ def _write_batch(batch: _Batch, store: FeatureStore) -> Iterator[Extracted]:
         store.append(batch.new_keys, batch.new_rows)
     for index, (record, key) in enumerate(zip(batch.records, batch.keys, strict=True)):
         error = batch.errors.get(index)
-        yield Extracted(record, key, None if error else store.row_of(key), error)
+        found = [store.row_of(view_key(key, number)) for number in range(batch.views)] if error is None else []
+        rows = tuple(row for row in found if row is not None)
+        yield Extracted(record, key, rows[0] if rows else None, error, rows)
 
 
 def _append_durably(path: Path, data: bytes) -> None:

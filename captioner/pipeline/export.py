@@ -55,7 +55,7 @@ def _quantize(features: Features, workspace: Workspace) -> None:
     from captioner.training.prepared import PreparedSplit
 
     if features.encoder.trained_with_decoder:
-        rows = PreparedSplit(workspace.split("train")).rows[:_EXAMPLES]
+        rows = PreparedSplit(workspace.split("train")).rows[:_EXAMPLES, 0]
         batches = [rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE)]
         quantize_encoder(workspace.graphs / ENCODER, [features.inputs(batch) for batch in batches])
     for name in (DECODER_START, DECODER_STEP):

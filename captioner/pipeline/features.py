@@ -119,8 +119,9 @@ def compute_features(
         already = len(store)
         for split in sorted(dataset.splits, key=_precedence):
             records = dataset.records(split)
+            views = config.views if split == "train" else 1
             bar = tqdm(
-                extract(records, store, represent, spec, threads=threads),
+                extract(records, store, represent, spec, threads=threads, views=views),
                 total=read_json(workspace.prepared)["splits"][split],
                 desc=f"  {split}",
                 unit=" pictures",
@@ -257,7 +258,7 @@ def _write_split(
     PreparedSplit.save(
         workspace.split(split),
         (
-            (each.row or 0, [vocabulary.encode(caption)[:max_words] for caption in each.record.captions])
+            (each.views, [vocabulary.encode(caption)[:max_words] for caption in each.record.captions])
             for each in pictures
         ),
     )

@@ -56,35 +56,42 @@ def caption_arrays(captions: Sequence[Sequence[int]], special: SpecialTokens) ->
 
 
 class CaptionBatches(Dataset[Batch]):
-    """Indexed by a whole list of pictures at a time, so that each batch reads the store once."""
+    """Indexed by a whole list at a time, so that each batch reads the store once.
+
+    Number n is picture n % pictures, seen as its view n // pictures.
+    """
 
     def __init__(self, split: PreparedSplit, read: InputReader, special: SpecialTokens) -> None:
         self._split = split
         self._read = read
         self._special = special
 
-    def __getitem__(self, pictures: Sequence[int]) -> Batch:
+    def __getitem__(self, numbers: Sequence[int]) -> Batch:
+        views, pictures = np.divmod(np.asarray(numbers, np.int64), len(self._split))
         captions, owner = [], []
-        for position, picture in enumerate(pictures):
+        for position, picture in enumerate(pictures.tolist()):
             for caption in self._split.captions(picture):
                 captions.append([*caption.tolist(), self._special.eos])
                 owner.append(position)
         tokens, lengths = caption_arrays(captions, self._special)
-        places = np.asarray(pictures, np.int64)
-        inputs = self._read(self._split.rows[places])
-        arrays = (inputs, np.asarray(owner, np.int64), tokens, lengths, places)
+        inputs = self._read(self._split.rows[pictures, views])
+        arrays = (inputs, np.asarray(owner, np.int64), tokens, lengths, pictures)
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Picture numbers, shuffled and cut into batches; epoch e of seed s is the same list on every run.
+    """All pictures, shuffled and cut into batches, each as one of its views; epoch e of seed s is the same every time.
 
+    What it gives are numbers for `CaptionBatches`.
     With several processes each takes every `world`-th batch, the same number each: left-over batches are dropped, and
     when there are fewer batches than processes, some are taken twice.
     """
 
-    def __init__(self, pictures: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, pictures: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, *, views: int = 1
+    ) -> None:
         self._pictures = pictures
+        self._views = views
         self._batch_size = batch_size
         self._seed = seed
         self._rank = rank
@@ -100,7 +107,9 @@ class EpochBatches(Sampler[list[int]]):
         return max(1, batches // self._world)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._pictures)
+        random = np.random.default_rng([self._seed, self._epoch])
+        order = random.permutation(self._pictures)
+        order += self._pictures * random.integers(self._views, size=self._pictures)
         starts = range(0, self._pictures, self._batch_size)
         for turn in range(len(self)):
             start = starts[(self._rank + turn * self._world) % len(starts)]
@@ -122,7 +131,7 @@ class CaptionData(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self._batches = CaptionBatches(train, read, special)
-        self._pictures = len(train)
+        self._pictures, self._views = train.rows.shape
         self._dev_batches = CaptionBatches(dev, read, special)
         self._dev_pictures = len(dev)
         self._batch_size = batch_size
@@ -138,7 +147,7 @@ class CaptionData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of one epoch."""
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = EpochBatches(self._pictures, self._batch_size, self._seed, rank, world)
+        sampler = EpochBatches(self._pictures, self._batch_size, self._seed, rank, world, views=self._views)
         return DataLoader(self._batches, sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Batch]:

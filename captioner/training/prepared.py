@@ -1,9 +1,9 @@
 """One split of a data set as training reads it: word ids and feature rows in four arrays, memory-mapped.
 
-    rows.npy      int64 (pictures,)      row of the feature store
-    first.npy     int64 (pictures + 1,)  caption numbers: picture p has captions first[p] to first[p + 1]
-    offsets.npy   int64 (captions + 1,)  word numbers: caption c has words offsets[c] to offsets[c + 1]
-    words.npy     uint32 (words,)        word ids, without begin and end tokens
+    rows.npy      int64 (pictures, views)  rows of the feature store, that of the whole picture first
+    first.npy     int64 (pictures + 1,)    caption numbers: picture p has captions first[p] to first[p + 1]
+    offsets.npy   int64 (captions + 1,)    word numbers: caption c has words offsets[c] to offsets[c + 1]
+    words.npy     uint32 (words,)          word ids, without begin and end tokens
 
 Knows nothing of text or pictures.
 """
@@ -34,8 +34,8 @@ class PreparedSplit:
             ) from error
 
     @staticmethod
-    def save(folder: Path, pictures: Iterable[tuple[int, Sequence[Sequence[int]]]]) -> None:
-        """Write (row, captions as word ids) of each picture."""
+    def save(folder: Path, pictures: Iterable[tuple[Sequence[int], Sequence[Sequence[int]]]]) -> None:
+        """Write (rows of its views, captions as word ids) of each picture; all have as many views."""
         rows, first, offsets, words = [], [0], [0], [np.zeros(0, np.uint32)]
         for row, captions in pictures:
             rows.append(row)
@@ -44,7 +44,9 @@ class PreparedSplit:
                 offsets.append(offsets[-1] + len(caption))
                 words.append(np.asarray(caption, np.uint32))
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "rows.npy", np.asarray(rows, np.int64), allow_pickle=False)
+        np.save(
+            folder / "rows.npy", np.asarray(rows, np.int64).reshape(len(rows), -1 if rows else 1), allow_pickle=False
+        )
         np.save(folder / "first.npy", np.asarray(first, np.int64), allow_pickle=False)
         np.save(folder / "offsets.npy", np.asarray(offsets, np.int64), allow_pickle=False)
         np.save(folder / "words.npy", np.concatenate(words), allow_pickle=False)

@@ -27,6 +27,7 @@ from captioner.training.data import CaptionData  # noqa: E402
 from captioner.training.fit import fit  # noqa: E402
 from captioner.training.module import CaptionTask  # noqa: E402
 from captioner.training.prepared import PreparedSplit  # noqa: E402
+from captioner.training.self_critical import SelfCritic  # noqa: E402
 from captioner.types import SpecialTokens  # noqa: E402
 
 EPOCHS = 3
@@ -39,12 +40,18 @@ KILLED_BEFORE_RENAME = range(1, 20)
 """Every moment at which a file comes into its place: best weights, log, state, and the state before it."""
 
 
-def train(folder: Path, before_batch=lambda: None) -> None:
-    """What the stage `train` does, on made-up features."""
+CRITICAL = {"self_critical": "mean", "start_from": "nowhere", "average": 0.9}
+"""Training by draws, with averaged weights: more that must be the same after a restart."""
+
+
+def train(folder: Path, before_batch=lambda: None, **options) -> None:
+    """What the stage `train` does, on made-up features, each picture in two views."""
     random = np.random.default_rng(0)
-    features = random.normal(size=(PICTURES, 6)).astype(np.float32)
-    captions = [[random.integers(4, VOCABULARY, random.integers(1, 6)).tolist() for _ in range(2)] for _ in features]
-    PreparedSplit.save(folder / "split", enumerate(captions))
+    features = random.normal(size=(2 * PICTURES, 6)).astype(np.float32)
+    captions = [
+        [random.integers(4, VOCABULARY, random.integers(1, 6)).tolist() for _ in range(2)] for _ in range(PICTURES)
+    ]
+    PreparedSplit.save(folder / "split", (([row, PICTURES + row], each) for row, each in enumerate(captions)))
 
     def read(rows):
         if len(rows) < PICTURES:
@@ -58,12 +65,13 @@ def train(folder: Path, before_batch=lambda: None) -> None:
             + len(str(found)) / 1e4
         )
 
-    config = TrainConfig(epochs=EPOCHS, batch_size=BATCH, learning_rate=0.02, accelerator="cpu", seed=3)
+    config = TrainConfig(epochs=EPOCHS, batch_size=BATCH, learning_rate=0.02, accelerator="cpu", seed=3, **options)
     sizes = DecoderSizes((6,), VOCABULARY, pad=SPECIAL.pad)
     torch.manual_seed(config.seed)
     model = CaptionModel(build_decoder(DecoderConfig(embed=8, hidden=8, dropout=0.3), sizes))
-    task = CaptionTask(model, config, SPECIAL, score_dev, 8, sizes)
     split = PreparedSplit(folder / "split")
+    critic = SelfCritic(split, SPECIAL, samples=3, baseline="mean", max_length=8) if options else None
+    task = CaptionTask(model, config, SPECIAL, score_dev, 8, sizes, critic)
     data = CaptionData(split, split, read, SPECIAL, batch_size=BATCH, seed=config.seed)
     fit(task, data, config, folder / "training", threads=1)
 
@@ -128,6 +136,12 @@ def drive(folder: Path) -> None:
         attempts += 1
     runs.append(("often", attempts == EPOCHS - 1))
     in_a_child(lambda: train(folder / "often"))  # one that is finished has nothing left to do
+    in_a_child(lambda: train(folder / "critical", **CRITICAL))
+    for number in KILLED_BEFORE_BATCH:
+        name = f"critical{number}"
+        killed = not in_a_child(lambda name=name, number=number: train(folder / name, Countdown(number), **CRITICAL))
+        in_a_child(lambda name=name: train(folder / name, **CRITICAL))
+        runs.append((name, killed))
     (folder / "runs.json").write_text(json.dumps(runs))
 
 
@@ -170,9 +184,9 @@ def log(folder: Path) -> list[dict[str, str]]:
 
 def test_a_killed_run_ends_as_if_it_had_not_been(runs):
     folder, names = runs
-    expected = folder / "uninterrupted" / "training"
-    best, last = (expected / BEST).read_bytes(), without_seconds(expected / LAST)
     for name, killed in names:
+        expected = folder / ("critical" if name.startswith("critical") else "uninterrupted") / "training"
+        best, last = (expected / BEST).read_bytes(), without_seconds(expected / LAST)
         found = folder / name / "training"
         assert killed, name
         assert (found / BEST).read_bytes() == best, name
@@ -183,7 +197,9 @@ def test_a_killed_run_ends_as_if_it_had_not_been(runs):
 def test_the_log_has_each_epoch_once(runs):
     folder, names = runs
     for name, _ in names:
-        assert [row["epoch"] for row in log(folder / name / "training")] == [str(epoch + 1) for epoch in range(EPOCHS)]
+        first = 0 if name.startswith("critical") else 1  # the model to start from is epoch 0
+        epochs = [row["epoch"] for row in log(folder / name / "training")]
+        assert epochs == [str(epoch) for epoch in range(first, EPOCHS + 1)]
 
 
 def test_every_kind_of_moment_was_tried(runs):
@@ -203,7 +219,7 @@ def test_nothing_half_written_is_left(runs):
 def test_the_weights_did_change(runs):
     """Else equal weights would prove nothing."""
     folder, _ = runs
-    training = folder / "uninterrupted" / "training"
-    rows = log(training)
-    assert len({row["dev_cider"] for row in rows}) == EPOCHS
+    rows = log(folder / "uninterrupted" / "training")
+    assert len({row["dev_loss"] for row in rows}) == EPOCHS
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert len({row["dev_loss"] for row in log(folder / "critical" / "training")}) == EPOCHS + 1

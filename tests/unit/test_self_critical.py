@@ -29,7 +29,7 @@ VOCABULARY = 8
 
 @pytest.fixture
 def split(tmp_path):
-    PreparedSplit.save(tmp_path, enumerate(CAPTIONS))
+    PreparedSplit.save(tmp_path, (([row], each) for row, each in enumerate(CAPTIONS)))
     return PreparedSplit(tmp_path)
 
 
@@ -143,7 +143,7 @@ def train(folder, **options):
     random = np.random.default_rng(0)
     features = random.normal(size=(9, 6)).astype(np.float32)
     captions = [[random.integers(4, VOCABULARY, 3).tolist()] for _ in features]
-    PreparedSplit.save(folder / "split", enumerate(captions))
+    PreparedSplit.save(folder / "split", (([row], each) for row, each in enumerate(captions)))
     split = PreparedSplit(folder / "split")
     torch.manual_seed(1)
     model = CaptionModel(build_decoder(DecoderConfig(embed=16, hidden=24, dropout=0.0), SIZES))

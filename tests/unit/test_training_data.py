@@ -22,7 +22,7 @@ PICTURES = [
 
 @pytest.fixture
 def split(tmp_path):
-    PreparedSplit.save(tmp_path, PICTURES)
+    PreparedSplit.save(tmp_path, [([row], captions) for row, captions in PICTURES])
     return PreparedSplit(tmp_path)
 
 
@@ -36,7 +36,7 @@ def read(rows: np.ndarray) -> np.ndarray:
 
 def test_a_split_comes_back_as_it_was_saved(split):
     assert len(split) == 4
-    assert split.rows.tolist() == [row for row, _ in PICTURES]
+    assert split.rows.tolist() == [[row] for row, _ in PICTURES]
     for picture, (_, captions) in enumerate(PICTURES):
         assert [caption.tolist() for caption in split.captions(picture)] == captions
 
@@ -102,7 +102,7 @@ def test_each_batch_reads_the_store_once(split):
 
 def test_dev_pictures_come_in_order_and_all_of_them(split, tmp_path):
     rows = np.random.default_rng(0).permutation(300)
-    PreparedSplit.save(tmp_path / "dev", [(row, [[5]]) for row in rows])
+    PreparedSplit.save(tmp_path / "dev", [([row], [[5]]) for row in rows])
     data = CaptionData(split, PreparedSplit(tmp_path / "dev"), read, SPECIAL, batch_size=2, seed=1)
     batches = list(data.val_dataloader())
     assert [len(batch.inputs) for batch in batches] == [128, 128, 44]
@@ -117,6 +117,29 @@ def test_every_caption_of_every_picture_is_in_an_epoch_once(split):
         for owner, tokens, length in zip(batch.owner, batch.tokens, batch.lengths, strict=True)
     ]
     assert sorted(seen) == sorted((row, tuple(caption)) for row, captions in PICTURES for caption in captions)
+
+
+def test_a_picture_is_read_as_the_view_that_was_drawn(tmp_path):
+    PreparedSplit.save(tmp_path, [([10, 11, 12], [[4]]), ([20, 21, 22], [[5], [6]])])
+    split = PreparedSplit(tmp_path)
+    batch = CaptionBatches(split, read, SPECIAL)[[0, 1, 2, 5]]
+    assert batch.inputs[:, 0].tolist() == [10, 20, 11, 22]
+    assert batch.pictures.tolist() == [0, 1, 0, 1]
+    assert batch.tokens[:, 1].tolist() == [4, 5, 6, 4, 5, 6]
+
+
+def test_an_epoch_has_every_picture_once_each_as_one_of_its_views():
+    rounds = []
+    for number in range(40):
+        batches = EpochBatches(50, 8, 3, views=4)
+        batches.set_epoch(number)
+        drawn = [each for batch in batches for each in batch]
+        assert sorted(each % 50 for each in drawn) == list(range(50))
+        rounds.append(sorted(drawn))
+    counts = np.bincount([each // 50 for drawn in rounds for each in drawn])
+    assert len(counts) == 4
+    assert (abs(counts - 500) < 100).all()  # a quarter of 2,000 each, five standard deviations at most
+    assert len({tuple(drawn) for drawn in rounds}) == 40
 
 
 # ---- the order of an epoch ------------------------------------------------------------------------------------------

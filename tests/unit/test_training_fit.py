@@ -47,8 +47,8 @@ def train(folder, encoder=None, **options):
     """One epoch of made-up data; returns the record, the model, and the dev features."""
     random = np.random.default_rng(0)
     features = random.normal(size=(9, 6)).astype(np.float32)
-    PreparedSplit.save(folder / "train", [(row, [random.integers(4, 12, 3).tolist()]) for row in range(6)])
-    PreparedSplit.save(folder / "dev", enumerate(DEV, start=6))
+    PreparedSplit.save(folder / "train", [([row], [random.integers(4, 12, 3).tolist()]) for row in range(6)])
+    PreparedSplit.save(folder / "dev", (([row], each) for row, each in enumerate(DEV, start=6)))
     torch.manual_seed(1)
     model = CaptionModel(build_decoder(DecoderConfig(embed=8, hidden=8, dropout=0.5), SIZES), encoder)
     config = TrainConfig(epochs=1, batch_size=4, accelerator="cpu", seed=3, **options)
