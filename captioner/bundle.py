@@ -78,6 +78,9 @@ class Manifest:
     """Scores with split, value and signature."""
     licences: Mapping[str, str]
     """What each part may be used under, as far as it is known."""
+    confidence: Mapping[str, Any] | None = None
+    """How log-probabilities become confidence (`evaluation/confidence.py`), and how far that can be trusted; None in
+    bundles of earlier versions."""
     package_version: str = __version__
     """The version of captioner that saved it."""
     format_version: int = FORMAT_VERSION
@@ -92,9 +95,11 @@ class Manifest:
     def from_json(cls, data: Mapping[str, Any]) -> Manifest:
         """Raises BundleError when a field is missing, unknown or of the wrong type."""
         names = {field.name for field in fields(cls)}
-        wrong = sorted(names.symmetric_difference(data))
+        wrong = sorted(names.symmetric_difference(data) - {"confidence"})
         if wrong:
             raise BundleError(f"the manifest of this bundle has missing or unknown fields: {', '.join(wrong)}")
+        if not isinstance(data.get("confidence"), dict | None):
+            raise BundleError("`confidence` in the manifest of this bundle is not an object")
         for what, kind, names_of_kind in _KINDS:
             for name in names_of_kind:
                 if not isinstance(data[name], kind):
@@ -198,6 +203,12 @@ def load_bundle(folder: Path) -> Bundle:
     if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
         raise BundleError(f"the vocabulary in {folder} is not the one that the weights were trained with")
     return Bundle(folder, manifest, vocabulary)
+
+
+def bundle_of(folder: Path) -> Path:
+    """The bundle that somebody means by a folder: that of a build, or the folder itself."""
+    bundle = folder / "bundle"
+    return bundle if bundle.is_dir() else folder
 
 
 def trained_bundles(runs: Path) -> list[Path]:

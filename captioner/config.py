@@ -277,6 +277,9 @@ class DecodeConfig:
         length_penalty: candidates are ranked by log-probability divided by length to this power (Wu et al. 2016,
             arXiv 1609.08144, without the constant); 0 ranks by log-probability alone.
         no_repeat_ngram: no run of this many words occurs twice in a caption; 0 allows repeats.
+        groups: search in so many groups that avoid one another's words, `beam` / `groups` captions in each, for
+            candidates that differ (diverse beam search, Vijayakumar et al. 2018).
+        diversity: what a word loses in log-probability for each time that an earlier group has chosen it at this place.
         temperature: 0 searches for the most probable captions; above 0 captions are drawn at random, at 1 as often as
             the model finds them probable, below 1 more of the probable ones.
         top_k: draw each word from so many of the most probable ones only; 0 from all.
@@ -290,6 +293,8 @@ class DecodeConfig:
     min_length: int = 0
     length_penalty: float = 0.7
     no_repeat_ngram: int = 3
+    groups: int = 1
+    diversity: float = 0.5
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
@@ -301,6 +306,13 @@ class DecodeConfig:
         _require(1 <= self.beam <= MAX_BEAM, "beam", self.beam, f"1 to {MAX_BEAM}")
         if self.temperature == 0:
             _require(self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
+        _require(
+            self.groups >= 1 and self.beam % self.groups == 0,
+            "groups",
+            self.groups,
+            f"a divisor of the beam size, {self.beam}",
+        )
+        _require(0 <= self.diversity <= 1000, "diversity", self.diversity, "0 to 1000")
         _require(0 <= self.temperature <= 100, "temperature", self.temperature, "0 (search) to 100")
         _require(self.top_k >= 0, "top_k", self.top_k, "0 (all words) or more")
         _require(0 < self.top_p <= 1, "top_p", self.top_p, "more than 0, at most 1")

@@ -103,6 +103,8 @@ class Caption:
     """Its words, one by one."""
     candidates: tuple[CaptionCandidate, ...]
     """All candidates asked for (`n_best`), best first; the first is the caption itself."""
+    confidence: float | None = None
+    """The probability that the caption is acceptable, 0 to 1; None when the captioner was not calibrated."""
 
 
 @dataclass(frozen=True)

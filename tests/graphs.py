@@ -99,7 +99,13 @@ def with_external_data(model: onnx.ModelProto, file: str) -> onnx.ModelProto:
     return model
 
 
-def save_captioner(folder: Path, **graphs: onnx.ModelProto) -> Path:
+def save_captioner(
+    folder: Path,
+    *,
+    vocabulary: Vocabulary = WORDS,
+    confidence: dict[str, Any] | None = None,
+    **graphs: onnx.ModelProto,
+) -> Path:
     """Save a captioner below `folder`, sealed as any other, with other graphs where they are given."""
     models = {"encoder": encoder(), "decoder_start": start(), "decoder_step": step(), **graphs}
     parts = folder / "parts"
@@ -112,11 +118,12 @@ def save_captioner(folder: Path, **graphs: onnx.ModelProto) -> Path:
         decoder={},
         preprocess=PreprocessSpec(size=SIZE),
         decode=DecodeConfig(beam=2, max_length=5, no_repeat_ngram=1),
-        vocabulary_fingerprint=WORDS.fingerprint,
+        vocabulary_fingerprint=vocabulary.fingerprint,
         training={},
         scores=(),
         licences={},
+        confidence=confidence,
     )
     names = (ENCODER, DECODER_START, DECODER_STEP)
-    save_bundle(folder / "bundle", manifest, WORDS, {name: parts / name for name in names})
+    save_bundle(folder / "bundle", manifest, vocabulary, {name: parts / name for name in names})
     return folder / "bundle"

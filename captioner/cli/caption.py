@@ -1,6 +1,6 @@
 """The verb `caption`: pictures in, captions out. Captions go to stdout, all else to stderr; torch is never needed.
 
-captioner caption photo.jpg [more …] [--model DIR] [--beam 3] [--n-best 3] [--json]
+captioner caption photo.jpg [more …] [--model DIR] [--beam 3] [--n-best 3] [--min-confidence 0.3] [--json]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,31 @@ from captioner.version import __version__
 if TYPE_CHECKING:
     from captioner.runtime.captioner import Captioner
     from captioner.types import Caption
+
+
+_OPTIONS = (
+    "beam",
+    "n_best",
+    "groups",
+    "diversity",
+    "max_length",
+    "temperature",
+    "top_k",
+    "top_p",
+    "seed_of_draws",
+    "must_say",
+    "must_not_say",
+)
+"""Flags that are handed to the captioner under their own names."""
+
+
+@dataclass(frozen=True)
+class _Show:
+    """How captions are shown."""
+
+    references: Mapping[str, list[str]]
+    min_confidence: float
+    as_json: bool
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner caption") -> int:
@@ -35,18 +61,16 @@ def _caption_all(arguments: argparse.Namespace, program: str) -> int:
     try:
         model = _load(arguments)
         references = _read_references(arguments.references) if arguments.references else {}
-        options = {
-            name: getattr(arguments, name)
-            for name in ("beam", "n_best", "max_length", "temperature", "top_k", "top_p", "seed_of_draws")
-            if getattr(arguments, name) is not None
-        }
+        options = {name: getattr(arguments, name) for name in _OPTIONS if getattr(arguments, name) is not None}
         model.check_options(**options)
+        _check_confidence(model, arguments.min_confidence)
     except CaptionerError as error:
         print(f"{program}: {error.message}", file=sys.stderr)
         return 2
     failed = 0
+    show = _Show(references, arguments.min_confidence, arguments.json)
     for path in arguments.pictures:
-        failed += not _caption_one(model, path, options, references, as_json=arguments.json)
+        failed += not _caption_one(model, path, options, show)
     return 1 if failed else 0
 
 
@@ -60,16 +84,28 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         type=Path,
+        action="append",
         metavar="DIR",
-        help="bundle; default: newest in runs/, else the one shipped",
+        help="bundle; default: newest in runs/, else the one shipped; given several times: they write together",
     )
     parser.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
     parser.add_argument("--n-best", type=int, metavar="N", help="candidates to show for each picture")
+    parser.add_argument("--groups", type=int, metavar="N", help="groups of the beam that avoid one another's words")
+    parser.add_argument("--diversity", type=float, metavar="D", help="how strongly groups do (default: 0.5)")
     parser.add_argument("--max-length", type=int, metavar="N", help="longest caption, in tokens: its words and its end")
     parser.add_argument("--temperature", type=float, metavar="T", help="draw at random: 1 as probable; 0 search")
     parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N most probable words")
     parser.add_argument("--top-p", type=float, metavar="P", help="draw from the words that have together this share")
     parser.add_argument("--seed", type=int, metavar="N", dest="seed_of_draws", help="of the drawing (default: 1)")
+    parser.add_argument("--must-say", action="append", metavar="WORD", help="a word that has to be in the caption")
+    parser.add_argument("--must-not-say", action="append", metavar="WORD", help="a word that must not be in it")
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="say nothing rather than a caption that is acceptable with a lower probability",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, in the order of the pictures")
     parser.add_argument("--references", type=Path, metavar="FILE", help="true captions to show, as name#k<TAB>caption")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default: 1)")
@@ -82,52 +118,73 @@ def _load(arguments: argparse.Namespace) -> Captioner:
     from captioner.bundle import PRETRAINED, RUNS
     from captioner.runtime.captioner import default_bundle, load
 
-    folder = arguments.model or default_bundle()
+    if arguments.model:
+        return load(arguments.model, threads=arguments.threads)
+    folder = default_bundle()
     model = load(folder, threads=arguments.threads)
     if folder == PRETRAINED:
         print(
             f"using the captioner that ships with the package ({model.bundle.manifest.training['data']})",
             file=sys.stderr,
         )
-    elif not arguments.model:
+    else:
         saved = model.bundle.manifest.created[:19].replace("T", " ")
         where = f"in {RUNS}/" if folder.is_relative_to(RUNS) else "built here"
         print(printable(f"using {folder}, the newest captioner {where} (saved {saved} UTC)"), file=sys.stderr)
     return model
 
 
-def _caption_one(
-    model: Captioner, path: str, options: Mapping[str, Any], references: Mapping[str, list[str]], *, as_json: bool
-) -> bool:
+def _check_confidence(model: Captioner, least: float) -> None:
+    """Raise ConfigError when `--min-confidence` cannot be held."""
+    if not 0 <= least <= 1:
+        raise ConfigError(f"--min-confidence is {least:g}; expected 0 to 1")
+    if least > 0 and model.confidence is None:
+        raise ConfigError(
+            "--min-confidence: this captioner was not calibrated; several that write together never are, one of an "
+            "earlier version is when it is built again"
+        )
+
+
+def _caption_one(model: Captioner, path: str, options: Mapping[str, Any], show: _Show) -> bool:
     """Caption one picture and print it; False when it cannot be read, or the captioner fails with it."""
     try:
         caption = model.caption(path, **options)
     except CaptionerError as error:
         # What is wrong with a picture names it already; what is wrong with the captioner does not.
         message = error.message if isinstance(error, ImageError) else f"{printable(path)}: {error.message}"
-        if as_json:
+        if show.as_json:
             print(json.dumps({"path": path, "error": {"code": error.code, "message": message}}), flush=True)
         print(message, file=sys.stderr)
         return False
-    if as_json:
-        print(json.dumps(_as_json(path, caption)), flush=True)  # ASCII: JSON whatever the encoding of stdout
+    unsure = caption.confidence is not None and caption.confidence < show.min_confidence
+    reason = f"confidence {caption.confidence:.3f} is below {show.min_confidence:g}" if unsure else ""
+    if show.as_json:
+        print(json.dumps(_as_json(path, caption, reason)), flush=True)  # ASCII: JSON whatever the encoding of stdout
+    elif reason:
+        print(printable(f"{path}: no caption: {reason}"), flush=True)
     else:
-        print("\n".join(_as_text(path, caption, references.get(Path(path).name, []))), flush=True)
+        print("\n".join(_as_text(path, caption, show.references.get(Path(path).name, []))), flush=True)
     return True
 
 
-def _as_json(path: str, caption: Caption) -> dict[str, Any]:
+def _as_json(path: str, caption: Caption, reason: str) -> dict[str, Any]:
+    """One line of `--json`; with a reason, there is no caption."""
+    confidence = None if caption.confidence is None else round(caption.confidence, 4)
+    if reason:
+        return {"path": path, "caption": None, "confidence": confidence, "reason": reason}
     candidates = [{"caption": each.text, "log_prob": round(each.log_prob, 6)} for each in caption.candidates]
     return {
         "path": path,
         "caption": caption.text,
         "log_prob": round(caption.log_prob, 6),
+        "confidence": confidence,
         "candidates": candidates,
     }
 
 
 def _as_text(path: str, caption: Caption, references: Sequence[str]) -> list[str]:
-    lines = [f"{path}: {caption.text}  (log-probability {caption.log_prob:.2f})"]
+    sure = "" if caption.confidence is None else f", confidence {caption.confidence:.2f}"
+    lines = [f"{path}: {caption.text}  (log-probability {caption.log_prob:.2f}{sure})"]
     lines += [f"    or: {each.text}  ({each.log_prob:.2f})" for each in caption.candidates[1:]]
     lines += [f"    true: {reference}" for reference in references]
     return [printable(line) for line in lines]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from captioner.config import DecodeConfig
@@ -10,11 +12,35 @@ from captioner.types import SpecialTokens
 FORBIDDEN = -np.inf
 
 
-def constrain(log_probs: np.ndarray, history: np.ndarray, config: DecodeConfig, special: SpecialTokens) -> np.ndarray:
+@dataclass(frozen=True)
+class WordRules:
+    """Words that a caption must have, and words that it must not have, as token ids."""
+
+    must: tuple[int, ...] = ()
+    """All of them appear somewhere; a caption does not end before."""
+    must_not: tuple[int, ...] = ()
+    """None of them appears."""
+
+    def said(self, history: np.ndarray) -> np.ndarray:
+        """Which rows have which of the words that must appear: (rows, time) → bool (rows, words)."""
+        said: np.ndarray = (history[:, :, None] == np.array(self.must, np.int64)).any(axis=1)
+        return said
+
+
+NO_RULES = WordRules()
+
+
+def constrain(
+    log_probs: np.ndarray,
+    history: np.ndarray,
+    config: DecodeConfig,
+    special: SpecialTokens,
+    words: WordRules = NO_RULES,
+) -> np.ndarray:
     """A copy of `log_probs` in which everything forbidden is minus infinity and the rest is as it was.
 
     Pad, begin and unknown are never generated; the end token not before `min_length` words; no word that would complete
-    a run of `no_repeat_ngram` words which the caption has already. What remains is not renormalised.
+    a run of `no_repeat_ngram` words which the caption has already; and `words` rules. What remains is not renormalised.
 
     `log_probs`: (rows, vocab); `history`: int64 (rows, time), the words of each row so far.
     """
@@ -22,6 +48,9 @@ def constrain(log_probs: np.ndarray, history: np.ndarray, config: DecodeConfig, 
     allowed[:, [special.pad, special.bos, special.unk]] = FORBIDDEN
     if history.shape[1] < config.min_length:
         allowed[:, special.eos] = FORBIDDEN
+    allowed[:, words.must_not] = FORBIDDEN
+    if words.must:
+        allowed[~words.said(history).all(axis=1), special.eos] = FORBIDDEN
     if config.no_repeat_ngram:
         rows, tokens = repeated_ngram_ends(history, config.no_repeat_ngram)
         allowed[rows, tokens] = FORBIDDEN

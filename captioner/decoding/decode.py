@@ -4,7 +4,7 @@ Knows token ids and log-probabilities; knows neither words nor how a model compu
 
 1. It begins with one empty hypothesis. At each step every live hypothesis is continued with every token that
    `constraints.py` allows, and the `beam` most probable continuations stay (by summed log-probability; equal ones by
-   the order of their parents, then by token id).
+   the order of their parents, then by token id). Words that must appear and groups change which stay (`selection.py`).
 2. Those that took the end token are finished and leave the beam; the next step fills it up again from the others.
 3. A hypothesis which has no allowed continuation ends there, unfinished. So do those still live after `max_length`
    tokens: a finished caption has thus at most `max_length` - 1 words beside its end token, an unfinished one at most
@@ -19,28 +19,35 @@ Pictures do not influence one another: a batch gives what each picture gives alo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
 from captioner.config import DecodeConfig
-from captioner.decoding.constraints import constrain
+from captioner.decoding.constraints import NO_RULES, WordRules, constrain
 from captioner.decoding.hypotheses import Hypotheses
-from captioner.decoding.ranking import Shortlist, length_normalised
+from captioner.decoding.ranking import Shortlist, length_normalised, rank
 from captioner.decoding.sample import sample
+from captioner.decoding.selection import best_continuations
 from captioner.decoding.step import StepModel, checked_log_probs
 from captioner.errors import CaptionerError
 from captioner.types import Candidate, SpecialTokens
 
 
 def decode(
-    step_model: StepModel, features: np.ndarray, config: DecodeConfig, special: SpecialTokens
+    step_model: StepModel,
+    features: np.ndarray,
+    config: DecodeConfig,
+    special: SpecialTokens,
+    words: WordRules = NO_RULES,
 ) -> list[list[Candidate]]:
     """The most probable captions of each picture; or, with a temperature above 0, captions drawn at random.
 
     `features`: (batch, channels) or (batch, regions, channels), handed to the model as it is. Returns one list a
     picture, in the order of the features: at least one and at most `config.n_best` candidates, all different, best
-    first. Their log-probabilities are the model's own, whatever the constraints took away beside them.
+    first. Their log-probabilities are the model's own, whatever the constraints took away beside them. `words` says
+    which words must or must not appear; a caption lacks words that must only where none could be given them.
 
     Raises `CaptionerError` with code `decoding` when the features are no batch, or when the model returns something
     other than log-probabilities of the right shape.
@@ -53,25 +60,30 @@ def decode(
     if len(features) == 0:
         return []
     if config.temperature > 0:
-        return sample(step_model, features, config, special)
-    shortlists = [Shortlist(config.n_best) for _ in features]
+        return sample(step_model, features, config, special, words)
+    groups = config.groups
+    shortlists, lacking = (
+        [Shortlist(-(-config.n_best // groups)) for _ in range(len(features) * groups)] for _ in range(2)
+    )  # the second ones are of captions that lack words, and stand in for empty ones
 
     def collect(hypotheses: Hypotheses, rows: Iterable[int], *, finished: bool) -> None:
+        has_words: np.ndarray = words.said(hypotheses.tokens).all(axis=1)
         for row in rows:
             candidate = hypotheses.candidate(row, finished=finished, length_penalty=config.length_penalty)
-            shortlists[hypotheses.picture[row]].add(candidate)
+            (shortlists if has_words[row] else lacking)[hypotheses.picture[row]].add(candidate)
 
-    live = Hypotheses.start(len(features))
+    live = Hypotheses.start(len(features) * groups)  # each group searches as if its picture were one of its own
     state = step_model.start(features)
+    if groups > 1:
+        state = step_model.reorder(state, np.repeat(np.arange(len(features)), groups))
     last = np.full(len(live), special.bos, dtype=np.int64)  # (rows,)
     for _ in range(config.max_length):
         log_probs, state = step_model.step(last, state)
-        allowed = constrain(
-            checked_log_probs(log_probs, len(live), special), live.tokens, config, special
-        )  # (rows, vocab)
+        log_probs = checked_log_probs(log_probs, len(live), special)
+        allowed = constrain(log_probs, live.tokens, config, special, words)  # (rows, vocab)
         collect(live, np.flatnonzero(np.isneginf(allowed.max(axis=1))), finished=False)
 
-        rows, tokens = _best_continuations(live, allowed, config.beam)
+        rows, tokens = best_continuations(live, allowed, config, words)
         grown = live.extend(rows, tokens, allowed[rows, tokens])
         ended = tokens == special.eos
         collect(grown, np.flatnonzero(ended), finished=True)
@@ -85,25 +97,14 @@ def decode(
         last = tokens[going_on]
         state = step_model.reorder(state, rows[going_on])
     collect(live, range(len(live)), finished=False)
-    return [shortlist.best for shortlist in shortlists]
+    found = [shortlist.best or spare.best for shortlist, spare in zip(shortlists, lacking, strict=True)]
+    if groups == 1:
+        return found
+    return [_of_all_groups(found[first : first + groups], config.n_best) for first in range(0, len(found), groups)]
 
 
-def _best_continuations(live: Hypotheses, log_probs: np.ndarray, beam: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `beam` most probable continuations of each picture: the rows they continue, and their tokens.
-
-    `log_probs`: float32 (rows, vocab). Both results are int64 (continuations,), grouped by picture, best first.
-    """
-    vocab = log_probs.shape[1]
-    place = vocab - min(beam, vocab)
-    # No row can contribute more than its own `beam` best tokens. A threshold, unlike argpartition, keeps all that are
-    # equal to the last of them, so that ties are broken below, by rule, and not by the partition.
-    threshold = np.partition(log_probs, place, axis=1)[:, place]  # (rows,)
-    threshold = np.maximum(threshold, np.finfo(np.float32).min)  # what is forbidden stays out
-    rows, tokens = np.divmod(np.flatnonzero(log_probs >= threshold[:, None]), vocab)
-
-    totals = live.log_prob[rows] + log_probs[rows, tokens]
-    order = np.lexsort((-totals, live.picture[rows]))  # stable: ties stay in the order of rows, then of tokens
-    picture = live.picture[rows[order]]
-    place_in_picture = np.arange(len(order)) - np.searchsorted(picture, picture)
-    best = order[place_in_picture < beam]
-    return rows[best], tokens[best]
+def _of_all_groups(found: Sequence[Sequence[Candidate]], n_best: int) -> list[Candidate]:
+    """The best of each group, then the second best, until there are `n_best` different ones; in their order."""
+    in_turn = (candidate for place in zip_longest(*found) for candidate in place if candidate is not None)
+    different = {candidate.tokens: candidate for candidate in in_turn}
+    return sorted(list(different.values())[:n_best], key=rank)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from captioner.config import DecodeConfig
-from captioner.decoding.constraints import FORBIDDEN, constrain
+from captioner.decoding.constraints import FORBIDDEN, NO_RULES, WordRules, constrain
 from captioner.decoding.hypotheses import Hypotheses
 from captioner.decoding.step import StepModel, checked_log_probs
+from captioner.errors import ConfigError
 from captioner.types import Candidate, SpecialTokens
 
 Noise = Callable[[int], np.ndarray]
@@ -22,7 +23,11 @@ Noise = Callable[[int], np.ndarray]
 
 
 def sample(
-    step_model: StepModel, features: np.ndarray, config: DecodeConfig, special: SpecialTokens
+    step_model: StepModel,
+    features: np.ndarray,
+    config: DecodeConfig,
+    special: SpecialTokens,
+    words: WordRules = NO_RULES,
 ) -> list[list[Candidate]]:
     """`config.n_best` captions of each picture, drawn with `config.temperature`, `top_k`, `top_p` and `seed_of_draws`.
 
@@ -31,6 +36,7 @@ def sample(
         features: (batch, channels) or (batch, regions, channels), of at least one picture.
         config: its `temperature` must be above 0.
         special: the tokens that are no words.
+        words: its words that must not appear; a draw cannot be made to have any.
 
     Returns:
         One list a picture, finished captions first, then by score. Equal captions are there once. Log-probabilities
@@ -38,13 +44,16 @@ def sample(
 
     Raises:
         CaptionerError: the model returns something other than log-probabilities.
+        ConfigError: there are words that must appear.
     """
+    if words.must:
+        raise ConfigError("words that must appear want a search; leave --temperature at 0")
     generators = [np.random.default_rng(config.seed_of_draws) for _ in features]
 
     def noise(vocab: int) -> np.ndarray:
         return np.stack([gumbel(each, (config.n_best, vocab)) for each in generators])
 
-    found = draw(step_model, features, config, special, noise)
+    found = draw(step_model, features, config, special, noise, words)
     unique = ({each.tokens: each for each in reversed(candidates)}.values() for candidates in found)
     return [sorted(candidates, key=lambda one: (not one.finished, -one.score)) for candidates in unique]
 
@@ -55,6 +64,7 @@ def draw(
     config: DecodeConfig,
     special: SpecialTokens,
     noise: Noise,
+    words: WordRules = NO_RULES,
 ) -> list[list[Candidate]]:
     """`config.n_best` captions of each picture in the order they were drawn in, equal ones as often as they were drawn.
 
@@ -75,7 +85,7 @@ def draw(
     for _ in range(config.max_length):
         log_probs, state = step_model.step(last, state)
         log_probs = checked_log_probs(log_probs, len(live), special)
-        allowed = constrain(log_probs, live.tokens, config, special)  # (rows, vocab)
+        allowed = constrain(log_probs, live.tokens, config, special, words)  # (rows, vocab)
         stuck = np.isneginf(allowed.max(axis=1))
         collect(live, slot, np.flatnonzero(stuck), finished=False)
         going = np.flatnonzero(~stuck)

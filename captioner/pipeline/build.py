@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from captioner.bundle import MANIFEST
+from captioner.bundle import MANIFEST, bundle_of
 from captioner.config import BuildConfig, EncoderConfig, TrainConfig
 from captioner.datasets.registry import open_dataset
 from captioner.pipeline.bundle import make_bundle
-from captioner.pipeline.evaluate import FRAMING, SCORES, evaluate_splits
+from captioner.pipeline.evaluate import CONFIDENCE, FRAMING, SCORES, evaluate_splits
 from captioner.pipeline.export import GRAPHS_AND_WEIGHTS, export
 from captioner.pipeline.features import compute_features, features_are_whole
 from captioner.pipeline.prepare import digest, prepare
 from captioner.pipeline.report import make_report
 from captioner.pipeline.stage import Stage, run_stages
 from captioner.pipeline.train import RECORD, train
-from captioner.pipeline.workspace import Workspace, bundle_of
+from captioner.pipeline.workspace import Workspace
 from captioner.runtime.session import available_threads
 
 
@@ -66,7 +66,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
             Stage(
                 "evaluate",
                 _facts(config.decode),
-                [folder.evaluation / SCORES, folder.evaluation / FRAMING],
+                [folder.evaluation / SCORES, folder.evaluation / FRAMING, folder.evaluation / CONFIDENCE],
                 partial(evaluate_splits, dataset, config.decode, folder, threads=threads),
             ),
             Stage("bundle", _facts(config.export), [folder.bundle / MANIFEST], partial(make_bundle, config, folder)),

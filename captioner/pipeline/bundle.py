@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from captioner.bundle import Manifest, load_bundle, save_bundle
+from captioner.bundle import Manifest, bundle_of, load_bundle, save_bundle
 from captioner.config import BuildConfig
-from captioner.pipeline.evaluate import SCORES
+from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
-from captioner.pipeline.workspace import Workspace, bundle_of, read_json, read_lines
+from captioner.pipeline.workspace import Workspace, read_json, read_lines
 from captioner.text.vocabulary import Vocabulary
 
 LIBRARIES = ("torch", "lightning", "transformers", "onnx", "onnxruntime", "numpy", "pillow")
@@ -55,6 +55,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
             **started_from,
         },
         scores=tuple(read_json(workspace.evaluation / SCORES)),
+        confidence=read_json(workspace.evaluation / CONFIDENCE),
         licences={
             "encoder": "Apache-2.0" if is_drawn and features.encoder.trained_with_decoder else UNKNOWN_LICENCE,
             "training data": "Apache-2.0" if is_drawn else UNKNOWN_LICENCE,

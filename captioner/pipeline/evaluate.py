@@ -5,6 +5,7 @@ because the best epoch was chosen by it. Left for the report and the bundle:
 
     evaluation/scores.json              a row a split, search and metric
     evaluation/framing.json             of the headline split: lines that frame the scores, health, likelihoods
+    evaluation/confidence.json          of the headline split: from log-probability to the chance of a good caption
     evaluation/SPLIT-SEARCH.jsonl       captions with their words' probabilities, references, and scores of each picture
 """
 
@@ -26,6 +27,7 @@ from captioner.datasets.base import CaptionDataset, Judge
 from captioner.decoding.decode import decode
 from captioner.decoding.likelihood import caption_log_probs
 from captioner.evaluation.assess import Line, frame
+from captioner.evaluation.confidence import calibrate
 from captioner.metrics.base import CaptionPairs, Statistics
 from captioner.metrics.bootstrap import bootstrap, interval
 from captioner.metrics.coco_java import Meteor, Spice
@@ -45,6 +47,7 @@ from captioner.types import Candidate, Score
 
 SCORES = "scores.json"
 FRAMING = "framing.json"
+CONFIDENCE = "confidence.json"
 GREEDY = "greedy"
 NEAREST = "nearest"
 RETRIEVAL_POOL = 100
@@ -125,6 +128,7 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
             columns[search] = (*scores, *slow)
             rows += [{"split": split, "search": search, **score_row(score)} for score in slow]
             headline = f"{split}, {search}: " + ", ".join(_short(score) for score in scores if _is_headline(score))
+            _write_confidence(workspace, split, search, found, scores)
             framing = [*frame(pairs, training), _nearest(model, pictures, pairs, workspace)]
             columns |= {line.label: line.scores for line in framing if line.scores}
             health = examine(pairs, training)
@@ -274,6 +278,16 @@ def _write_framing(
             "missing": dict(missing),
         },
     )
+
+
+def _write_confidence(
+    workspace: Workspace, split: str, search: str, found: Sequence[Candidate], scores: Sequence[Score]
+) -> None:
+    cider = next(score for score in scores if score.name == "CIDEr")
+    calibration = calibrate(
+        [each.log_prob for each in found], [len(each.token_log_probs) for each in found], cider.per_image
+    )
+    write_json(workspace.evaluation / CONFIDENCE, {"split": split, "search": search, **calibration.to_json()})
 
 
 def _write_predictions(

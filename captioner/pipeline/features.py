@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from captioner.bundle import ENCODER, MANIFEST, PRETRAINED, load_bundle
+from captioner.bundle import ENCODER, MANIFEST, PRETRAINED, bundle_of, load_bundle
 from captioner.config import BUILTIN, DataConfig, EncoderConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
 from captioner.errors import ConfigError, DataError
 from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
 from captioner.images import DECODING, PreprocessSpec
-from captioner.pipeline.workspace import Workspace, bundle_of, read_json, write_json, write_text
+from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
 from captioner.runtime.session import OnnxEncoder
 from captioner.text.vocabulary import Vocabulary
 

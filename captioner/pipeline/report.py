@@ -16,7 +16,7 @@ from captioner.datasets.base import CaptionDataset
 from captioner.datasets.registry import open_dataset
 from captioner.errors import DataError
 from captioner.images import FileSource
-from captioner.pipeline.evaluate import FRAMING, SCORES, predictions_path, score_of
+from captioner.pipeline.evaluate import CONFIDENCE, FRAMING, SCORES, predictions_path, score_of
 from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD
 from captioner.pipeline.workspace import Workspace, read_json, read_lines, write_text
@@ -62,6 +62,7 @@ def make_report(dataset: CaptionDataset, workspace: Workspace) -> str:
     searches = list(dict.fromkeys(row["search"] for row in rows if row["split"] == split))
     framing = read_json(workspace.evaluation / FRAMING)
     predictions = list(read_lines(workspace.evaluation / predictions_path(split, searches[-1])))
+    confidence = workspace.evaluation / CONFIDENCE
     models = _models(rows, split)
     chosen = {predictions[place]["image_id"]: predictions[place] for place in gallery(predictions)}
     text = page(
@@ -83,6 +84,7 @@ def make_report(dataset: CaptionDataset, workspace: Workspace) -> str:
                 for record in dataset.records(split)
                 if record.image_id in chosen
             ],
+            confidence=read_json(confidence) if confidence.is_file() else None,
             gallery_note=(
                 f"{len(chosen):,} of {len(predictions):,}: the {PICTURES // 4} worst and the {PICTURES // 4} best by "
                 "CIDEr, the others drawn at random."

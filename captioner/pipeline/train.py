@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.bundle import VOCABULARY, WEIGHTS
+from captioner.bundle import VOCABULARY, WEIGHTS, bundle_of
 from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.errors import CaptionerError, WeightsError
 from captioner.metrics.evaluate import evaluate
 from captioner.pipeline.features import Features
-from captioner.pipeline.workspace import Workspace, bundle_of, read_lines, write_json
+from captioner.pipeline.workspace import Workspace, read_lines, write_json
 from captioner.text.vocabulary import Vocabulary
 
 RECORD = "record.json"

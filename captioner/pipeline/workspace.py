@@ -186,9 +186,3 @@ def read_lines(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
-
-
-def bundle_of(folder: Path) -> Path:
-    """The bundle that somebody means by a folder: that of a build, or the folder itself."""
-    bundle = Workspace(folder, folder).bundle
-    return bundle if bundle.is_dir() else folder

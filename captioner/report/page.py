@@ -129,6 +129,8 @@ class Report:
     """What was wrong with the data, a line a kind."""
     shown: Sequence[Shown]
     """The gallery, in the order of the data."""
+    confidence: Mapping[str, Any] | None = None
+    """The calibration (`evaluation/confidence.py`); None for builds of earlier versions."""
     gallery_note: str = ""
     """Which of the pictures these are, when they are not all."""
 
@@ -146,7 +148,7 @@ class Report:
     def charts(self) -> Iterator[Chart]:
         """Loss and dev score over the epochs."""
         # Epoch 0, the model that training started from, has no place on an axis that begins with 1.
-        history = [row for row in self.training["history"] if row["epoch"] > 0]
+        history = [row for row in self.training["history"] if row.get("epoch") != 0]
         marked = self.training["best_epoch"]
         parts = [("training", "train_loss"), ("dev", "dev_loss")]
         if "train_reward" in history[0]:

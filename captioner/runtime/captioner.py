@@ -4,85 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from captioner.bundle import (
-    DECODER_START,
-    DECODER_STEP,
-    ENCODER,
-    RUNS,
-    Bundle,
-    load_bundle,
-    newest_bundle,
-    pretrained_bundle,
-)
+from captioner.bundle import RUNS, VOCABULARY, Bundle, bundle_of, load_bundle, newest_bundle, pretrained_bundle
 from captioner.config import DecodeConfig, check_threads
+from captioner.decoding.constraints import WordRules
 from captioner.decoding.decode import decode
+from captioner.decoding.ensemble import EnsembleStepModel, join_features
+from captioner.decoding.step import StepModel
 from captioner.errors import BundleError, ConfigError
+from captioner.evaluation.confidence import Confidence
 from captioner.images import Picture, load_image
-from captioner.runtime.onnx_step import OnnxStepModel
-from captioner.runtime.session import OnnxEncoder, Shape
+from captioner.runtime.graphs import CaptionGraphs
 from captioner.types import Candidate, Caption, CaptionCandidate, Word
 
-MAX_FEATURE = 2**24
-"""Numbers in the feature of one picture; the largest vision transformers come to a million."""
+MUST_SAY, MUST_NOT_SAY = "must_say", "must_not_say"
 
 
 class Captioner:
     """Describes pictures. Loading takes a fraction of a second; one captioner may be used from several threads."""
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        """Open the graphs of a verified bundle; see `load`."""
+    def __init__(self, bundle: Bundle, *others: Bundle, threads: int = 1) -> None:
+        """Open the graphs of a verified bundle, or of several that write together; see `load`."""
         check_threads(threads)
         self.bundle = bundle
-        self._encoder = OnnxEncoder(bundle.path(ENCODER), threads)
-        self._steps = OnnxStepModel(bundle.path(DECODER_START), bundle.path(DECODER_STEP), threads)
-        self._check_graphs()
-
-    def _check_graphs(self) -> None:
-        """Hold what the graphs declare to each other and to the manifest, before any picture is read."""
-        size = self.bundle.manifest.preprocess.size
-        self._require("the encoder takes pixels", self._encoder.input_shape, (3, size, size))
-        feature = self._encoder.output_shape[1:]
-        sizes = [side for side in feature if isinstance(side, int) and side > 0]
-        if not 1 <= len(feature) <= 2 or len(sizes) != len(feature) or prod(sizes) > MAX_FEATURE:
-            raise BundleError(
-                f"{self.bundle.folder}: the encoder gives features of shape {feature}; expected one or two sizes, "
-                f"of at most {MAX_FEATURE:,} numbers in all"
+        """The bundle; of several the first, whose options for decoding are taken."""
+        self._graphs = [CaptionGraphs(each, threads) for each in (bundle, *others)]
+        self._steps: StepModel = self._graphs[0].steps
+        self.confidence = Confidence.from_json(bundle.manifest.confidence) if bundle.manifest.confidence else None
+        """How sure it is of a caption; None when that was not calibrated, as for several that write together."""
+        if others:
+            self._steps = EnsembleStepModel(
+                [each.steps for each in self._graphs], [each.feature_shape for each in self._graphs]
             )
-        self._require("the decoder takes features", self._steps.features_shape, feature)
-        self._require("the decoder gives words", self._steps.log_probs_shape, (len(self.bundle.vocabulary),))
-
-    def _require(self, what: str, shape: Shape, expected: Shape) -> None:
-        if not shape or isinstance(shape[0], int) or shape[1:] != expected:
-            raise BundleError(
-                f"{self.bundle.folder}: {what} of shape {shape}; expected a free batch and {expected}: its graphs, "
-                "preprocessing and vocabulary are not of one captioner; export it again"
-            )
+            self.confidence = None
+        for each in others:
+            if each.vocabulary.fingerprint != bundle.vocabulary.fingerprint:
+                raise BundleError(
+                    f"{bundle.folder} and {each.folder} do not have the same words, and cannot write together; train "
+                    "both on the same captions, with the same --min-count"
+                )
 
     def caption(self, picture: Picture, **options: Any) -> Caption:
         """Caption one picture.
 
         Args:
             picture: a path, the bytes of a file, a uint8 array (height, width, 3), or a Pillow image.
-            options: fields of `DecodeConfig` that shall differ from the bundle's own, for example `beam=5, n_best=3`.
+            options: fields of `DecodeConfig` that shall differ from the bundle's own, for example `beam=5, n_best=3`;
+                `must_say` and `must_not_say`, sequences of words that have to be in the caption, or not.
 
         Raises:
             ImageError: the picture cannot be read.
-            ConfigError: an option is unknown, of the wrong type or out of range.
+            ConfigError: an option is unknown, of the wrong type or out of range, or the captioner does not know a word.
             BundleError: a graph fails at its work.
         """
         return self.caption_batch([picture], **options)[0]
 
     def caption_batch(self, pictures: Sequence[Picture], **options: Any) -> list[Caption]:
         """Caption several pictures together; arguments and errors as for `caption`, one bad picture raises."""
-        spec = self.bundle.manifest.preprocess
-        squares = [spec.resize(load_image(picture, at_least=spec.decode_side)) for picture in pictures]
-        return self._caption_squares(np.stack(squares), self._decode_config(options)) if squares else []
+        chosen = self._chosen(options)
+        side = max(graphs.bundle.manifest.preprocess.decode_side for graphs in self._graphs)
+        images = [load_image(picture, at_least=side) for picture in pictures]
+        return self._caption_images(images, *chosen) if images else []
 
     def iter_captions(self, pictures: Iterable[Picture], *, batch: int = 16, **options: Any) -> Iterator[Caption]:
         """The lazy form of `caption_batch`: reads `batch` pictures ahead, holds no more, keeps the order."""
@@ -92,22 +78,51 @@ class Captioner:
 
     def check_options(self, **options: Any) -> None:
         """Raise ConfigError when one of the options for `caption` is unknown, of the wrong type or out of range."""
-        self._decode_config(options)
+        self._chosen(options)
+
+    def _chosen(self, options: dict[str, Any]) -> tuple[DecodeConfig, WordRules]:
+        others = dict(options)
+        rules = WordRules(*(self._ids(name, others.pop(name, ())) for name in (MUST_SAY, MUST_NOT_SAY)))
+        contradiction = set(rules.must) & set(rules.must_not)
+        if contradiction:
+            word = self.bundle.vocabulary.decode([min(contradiction)])
+            raise ConfigError(f"{word!r} must be said and must not be said; choose one")
+        config = self._decode_config(others)
+        if rules.must and config.temperature > 0:
+            raise ConfigError("words that must be said want a search; leave the temperature at 0")
+        if rules.must and len(rules.must) >= config.max_length:
+            raise ConfigError(f"{len(rules.must)} words that must be said do not fit into {config.max_length} tokens")
+        return config, rules
+
+    def _ids(self, option: str, words: Any) -> tuple[int, ...]:
+        """Words as ids, each once. Raises ConfigError for what is not one word that the captioner knows."""
+        if isinstance(words, str) or not isinstance(words, Iterable):
+            raise ConfigError(f"{option} is {words!r}; expected a sequence of words")
+        vocabulary, found = self.bundle.vocabulary, []
+        for word in words:
+            ids = vocabulary.encode(word) if isinstance(word, str) else []
+            if len(ids) != 1:
+                raise ConfigError(f"{word!r} in {option} is not one word; give words one by one")
+            if ids[0] == vocabulary.unk:
+                raise ConfigError(f"this captioner does not know the word {word!r}; its words are in {VOCABULARY}")
+            found.append(ids[0])
+        return tuple(dict.fromkeys(found))
 
     def _decode_config(self, options: dict[str, Any]) -> DecodeConfig:
         config = self.bundle.manifest.decode
-        # Of beam and n_best, the one that was not asked for makes room for the other.
-        beam, n_best = options.get("beam"), options.get("n_best")
-        if "beam" not in options and isinstance(n_best, int):
-            options = {**options, "beam": max(config.beam, n_best)}
+        # Of beam, n_best and groups, those that were not asked for make room for the others.
+        beam, n_best, groups = options.get("beam"), options.get("n_best"), options.get("groups", config.groups)
+        if "beam" not in options and isinstance(n_best, int | None) and isinstance(groups, int) and groups > 0:
+            wanted = max(config.beam, n_best or 1)
+            options = {**options, "beam": -(-wanted // groups) * groups}
         elif "n_best" not in options and isinstance(beam, int):
             options = {**options, "n_best": max(1, min(config.n_best, beam))}
         return config.changed(options)
 
-    def _caption_squares(self, squares: np.ndarray, config: DecodeConfig) -> list[Caption]:
-        pixels = self.bundle.manifest.preprocess.normalize(squares)  # (batch, 3, size, size)
-        features = self._encoder(pixels)  # (batch, *feature_shape)
-        candidates = decode(self._steps, features, config, self.bundle.vocabulary.special)
+    def _caption_images(self, images: Sequence[np.ndarray], config: DecodeConfig, rules: WordRules) -> list[Caption]:
+        seen = [graphs.see(images) for graphs in self._graphs]
+        features = seen[0] if len(seen) == 1 else join_features(seen)
+        candidates = decode(self._steps, features, config, self.bundle.vocabulary.special, rules)
         return [self._caption(found) for found in candidates]
 
     def _caption(self, found: Sequence[Candidate]) -> Caption:
@@ -118,14 +133,18 @@ class Captioner:
             Word(vocabulary.decode([token]), log_prob)
             for token, log_prob in zip(best.tokens, best.token_log_probs, strict=False)  # the end token has one too
         )
-        return Caption(candidates[0].text, candidates[0].log_prob, words, candidates)
+        confidence = self.confidence(best.log_prob, len(best.token_log_probs)) if self.confidence else None
+        return Caption(candidates[0].text, candidates[0].log_prob, words, candidates, confidence)
 
 
-def load(folder: str | Path | None = None, *, threads: int = 1) -> Captioner:
+def load(folder: str | Path | Sequence[str | Path] | None = None, *, threads: int = 1) -> Captioner:
     """Load a finished captioner.
 
     Args:
-        folder: the bundle's folder; None takes the newest one in `runs/`, or else the one that ships with the package.
+        folder: the bundle's folder, or that of a build; None takes the newest one in `runs/`, or else the one that
+            ships with the package.
+            Several folders make an ensemble: captioners with the same words that write together, each word by the mean
+            of their probabilities.
         threads: processor threads for one picture, 1 to 256.
 
     Raises:
@@ -133,7 +152,12 @@ def load(folder: str | Path | None = None, *, threads: int = 1) -> Captioner:
             fit its manifest and vocabulary.
         ConfigError: too few threads, or too many; or there is no bundle at all.
     """
-    return Captioner(load_bundle(Path(folder) if folder is not None else default_bundle()), threads)
+    if folder is None:
+        folder = default_bundle()
+    folders = [folder] if isinstance(folder, str | Path) else list(folder)
+    if not folders:
+        raise ConfigError("no bundle is named; give one folder, or several")
+    return Captioner(*(load_bundle(bundle_of(Path(each))) for each in folders), threads=threads)
 
 
 def default_bundle() -> Path:

@@ -369,3 +369,49 @@ def test_a_captioner_may_be_moved(built, tmp_path):
     assert captioner.load(tmp_path / "moved and renamed").caption(built.pictures[0]) == captioner.load(
         built.bundle
     ).caption(built.pictures[0])
+
+
+# ---- words, ensembles, confidence -----------------------------------------------------------------------------------
+
+
+def test_words_that_must_and_must_not_be_said(built):
+    process = caption(built, built.pictures[0], "--must-say", "purple", "--must-not-say", "red")
+    assert process.returncode == 0, process.stderr
+    said = process.stdout.split(": ", 1)[1].split("  (")[0].split()
+    assert "purple" in said
+    assert "red" not in said
+    unknown = caption(built, built.pictures[0], "--must-say", "zebra")
+    assert unknown.returncode == 2
+    assert "does not know the word 'zebra'" in unknown.stderr
+
+
+def test_below_the_least_confidence_nothing_is_said(built):
+    shown = json.loads(caption(built, built.pictures[0], "--json").stdout)
+    assert 0 < shown["confidence"] < 1
+    above, below = shown["confidence"] - 1e-3, shown["confidence"] + 1e-3
+    assert json.loads(caption(built, built.pictures[0], "--json", "--min-confidence", above).stdout) == shown
+    silent = caption(built, built.pictures[0], "--json", "--min-confidence", below)
+    assert silent.returncode == 0
+    assert json.loads(silent.stdout) == {
+        "path": str(built.pictures[0]),
+        "caption": None,
+        "confidence": shown["confidence"],
+        "reason": f"confidence {shown['confidence']:.3f} is below {below:g}",
+    }
+    text = caption(built, built.pictures[0], "--min-confidence", 1).stdout
+    assert text == f"{built.pictures[0]}: no caption: confidence {shown['confidence']:.3f} is below 1\n"
+    wrong = caption(built, built.pictures[0], "--min-confidence", 40)
+    assert wrong.returncode == 2
+    assert "--min-confidence is 40; expected 0 to 1" in wrong.stderr
+
+
+def test_several_models_write_together_and_have_no_confidence(built):
+    once = json.loads(caption(built, built.pictures[0], "--json").stdout)
+    both = ("--model", built.bundle, "--model", built.bundle.parent)  # a build's folder will do
+    twice = json.loads(caption(built, built.pictures[0], "--json", *both).stdout)
+    assert twice["caption"] == once["caption"]
+    assert twice["log_prob"] == pytest.approx(once["log_prob"], abs=1e-4)
+    assert twice["confidence"] is None
+    refused = caption(built, built.pictures[0], *both, "--min-confidence", "0.1")
+    assert refused.returncode == 2
+    assert "several that write together never are" in refused.stderr

@@ -78,9 +78,15 @@ def test_python_in_the_pages(users_folder, page, code):
         return
     model = captioner.load(users_folder / "runs" / "scenes" / "bundle")
     alone = {"beam": 1, "no_repeat_ngram": 0, "max_length": 20}
-    options = alone if "InferenceSession" in code else {"beam": 5} if "beam=5" in code else {}
+    options = alone if "InferenceSession" in code else {"beam": 5} if "beam=5, n_best" in code else {}
+    if page == "captioning.md":
+        options = {"n_best": 3, "groups": 3, "must_not_say": ["blue"]}
     expected = model.caption(users_folder / "photo.jpg", **options)
-    assert process.stdout.splitlines()[0] in (expected.text, f"{expected.text} {expected.log_prob}")
+    assert process.stdout.splitlines()[0] in (
+        expected.text,
+        f"{expected.text} {expected.log_prob}",
+        f"{expected.text} {expected.confidence}",
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the commands are written for a POSIX shell")
@@ -105,6 +111,7 @@ def test_commands_that_score_and_report(users_folder, command):
     )
     assert process.returncode == 0, process.stderr
     expected = {"evaluate": "CIDEr", "compare": "the same CIDEr", "report": "index.html", "models": "trained on"}
+        expected["caption"] = "photo.jpg: "
     assert expected[command.split()[1]] in process.stdout
 
 

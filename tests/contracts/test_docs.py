@@ -44,7 +44,8 @@ def test_make_targets_and_flags_exist(page):
     targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][\w-]*)", text)) - {"up"} <= targets
     known = {field.name for kind in SECTIONS.values() for field in fields(kind)} | {"config", "out", "cache", "help"}
-    inference = {"model", "beam", "n_best", "max_length", "json", "references", "threads", "version", "help"}
+    inference = set(re.findall(r'"--([a-z-]+)"', read("captioner/cli/caption.py")))
+    inference = {flag.replace("-", "_") for flag in inference}
     for line in re.findall(r"^python (?:build_and_run|run_captioner)\.py.*$", text, re.MULTILINE):
         flags = {flag.replace("-", "_") for flag in re.findall(r"--([a-z-]+)", line)}
         assert flags <= (known if "build_and_run" in line else inference), line

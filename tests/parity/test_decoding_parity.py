@@ -12,6 +12,7 @@ import pytest
 from fakes import FIRST_WORD, SPECIAL, History, Table, TableModel, pictures, random_table
 
 from captioner.config import DecodeConfig
+from captioner.decoding.constraints import WordRules
 from captioner.decoding.decode import decode
 from captioner.types import Candidate
 
@@ -207,3 +208,98 @@ def test_candidates_are_distinct_sorted_and_score_what_forced_decoding_says(seed
         assert candidate.token_log_probs == tuple(forced)
         assert candidate.log_prob == pytest.approx(sum(forced), abs=1e-12)
         assert all(token >= FIRST_WORD for token in candidate.tokens)
+
+
+# ---- words that must or must not appear, and groups -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("must", [(FIRST_WORD,), (FIRST_WORD + 1, FIRST_WORD + 3)])
+def test_a_wide_beam_with_words_is_brute_force_over_captions_that_have_them(seed: int, must: tuple[int, ...]) -> None:
+    table = random_table(seed, words=5)
+    if seed % 2:
+        table = with_impossible_words(table, seed)
+    config = replace(SMALL, length_penalty=(0.0, 0.7, 1.5)[seed % 3])
+    rules = WordRules(must=must, must_not=(FIRST_WORD + 2,))
+    allowed = [
+        candidate
+        for candidate in brute_force(table, 0, config)
+        if candidate.finished and set(must) <= set(candidate.tokens) and FIRST_WORD + 2 not in candidate.tokens
+    ]
+    (found,) = decode(TableModel(table), pictures(1), as_wide_as_the_tree(config, 10_000), SPECIAL, rules)
+    assert_same([candidate for candidate in found if candidate.finished], allowed)
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("beam", [1, 2, 5])
+def test_a_narrow_beam_says_the_words_too_however_improbable(seed: int, beam: int) -> None:
+    words = 12
+    table = random_table(seed, words=words, eos_bonus=1.0)
+    rare = WordRules(must=tuple(FIRST_WORD + number for number in (seed % words, (seed * 7 + 3) % words)))
+    config = replace(SMALL, beam=beam, n_best=beam, max_length=9)
+    for candidates in decode(TableModel(table), pictures(4), config, SPECIAL, rare):
+        for candidate in candidates:
+            assert set(rare.must) <= set(candidate.tokens)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_word_that_is_said_anyway_changes_nothing(seed: int) -> None:
+    model = TableModel(random_table(seed, words=6, eos_bonus=0.5))
+    config = replace(SMALL, n_best=1, max_length=8)
+    for row, (best,) in enumerate(decode(model, pictures(5), config, SPECIAL)):
+        if best.finished and best.tokens:
+            features = pictures(5)[row : row + 1]
+            (found,) = decode(model, features, config, SPECIAL, WordRules(must=best.tokens[:1]))
+            assert found[0].score >= best.score - 1e-9
+
+
+def naive_groups(table: Table, picture: int, config: DecodeConfig) -> list[list[Candidate]]:
+    """Diverse beam search in lists (Vijayakumar et al. 2018, algorithm 1): the candidates of each group."""
+    size = config.beam // config.groups
+    live: list[list] = [[(0.0, (), ())] for _ in range(config.groups)]
+    ended: list[list[Candidate]] = [[] for _ in range(config.groups)]
+    for _ in range(config.max_length):
+        chosen: list[int] = []
+        for group in range(config.groups):
+            grown = []
+            for total, tokens, log_probs in live[group]:
+                allowed = continuations(table, picture, tokens, config)
+                for token, value in allowed.items():
+                    worth = total + value - config.diversity * chosen.count(token)
+                    grown.append((worth, total + value, (*tokens, token), (*log_probs, value)))
+                if not allowed:
+                    ended[group].append(as_candidate(tokens, log_probs, config))
+            best = [each[1:] for each in sorted(grown, key=lambda each: -each[0])[:size]]
+            chosen += [tokens[-1] for _, tokens, _ in best]
+            ended[group] += [as_candidate(*each[1:], config) for each in best if each[1][-1] == SPECIAL.eos]
+            live[group] = [each for each in best if each[1][-1] != SPECIAL.eos]
+    for group in range(config.groups):
+        ended[group] += [as_candidate(tokens, log_probs, config) for _, tokens, log_probs in live[group]]
+    return [in_order(candidates) for candidates in ended]
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize(("beam", "groups"), [(4, 2), (6, 3), (5, 5)])
+def test_groups_are_the_naive_groups(seed: int, beam: int, groups: int) -> None:
+    """With as many candidates as captions there are nothing is given up, and the two must agree to the last."""
+    table = random_table(seed, words=4, eos_bonus=0.5)
+    base = replace(SMALL, beam=beam, n_best=beam, max_length=4)
+    config = replace(base, groups=groups, diversity=(0.3, 1.0, 5.0)[seed % 3])
+    object.__setattr__(config, "n_best", 5000)
+    for picture, found in enumerate(decode(TableModel(table), pictures(3), config, SPECIAL)):
+        expected = [candidate for group in naive_groups(table, picture, config) for candidate in group]
+        assert_same(found, in_order(list({candidate.tokens: candidate for candidate in expected}.values())))
+
+
+def test_groups_that_mind_differ_more_and_the_first_is_a_search_of_its_own() -> None:
+    model = TableModel(random_table(5, words=8, eos_bonus=0.5))
+    config = replace(SMALL, beam=4, n_best=4, max_length=8)
+    first_words = {}
+    for diversity in (0.0, 3.0):
+        grouped = decode(model, pictures(20), replace(config, groups=4, diversity=diversity), SPECIAL)
+        first_words[diversity] = sum(len({each.tokens[:1] for each in candidates}) for candidates in grouped)
+        greedy = decode(model, pictures(20), replace(config, beam=1, n_best=1), SPECIAL)
+        for candidates, (best,) in zip(grouped, greedy, strict=True):
+            assert best.tokens in [each.tokens for each in candidates]
+    assert first_words[3.0] > 2 * first_words[0.0]
+    assert first_words[0.0] == 20  # groups that do not mind say the same, which is shown once

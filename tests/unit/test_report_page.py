@@ -64,6 +64,15 @@ def report(**changes) -> Report:
         "left_out": [f"1 × {EVIL}"],
         "shown": [shown()],
         "gallery_note": "the best and the worst",
+        "confidence": {
+            "acceptable": 40.0,
+            "accepted": 0.437,
+            "error": 0.031,
+            "reliability": [
+                {"predicted": 0.213, "observed": 0.198, "pictures": 617},
+                {"predicted": 0.656, "observed": 0.676, "pictures": 617},
+            ],
+        },
     }
     return Report(**{**parts, **changes})
 
@@ -185,3 +194,28 @@ def test_the_numbers_that_the_script_sorts_by_are_those_of_the_captions():
         ("12.3457", "-1.0000"),
         ("0.0000", "-2.0000"),
     ]
+
+
+# ---- confidence, and training that went on from another -------------------------------------------------------------
+
+
+def test_the_reliability_of_confidence_is_shown_row_by_row():
+    text = page(report())
+    rows = re.findall(r"<tr><td>(\d+) %</td><td>(\d+) %</td><td>(\d+)</td>", text)
+    assert rows == [("21", "20", "617"), ("66", "68", "617")]
+    assert "a CIDEr above 40: 44 % of the captions are" in text
+    assert "3.1 points apart" in text
+    assert 'id="reliability"' not in page(report(confidence=None))
+
+
+def test_self_critical_training_shows_its_reward_and_no_loss_that_is_none():
+    history = [{"epoch": 0, "dev_cider": 44.0, "dev_loss": 2.8}]
+    history += [
+        {"epoch": epoch, "train_loss": -0.1, "train_reward": 30.0 + epoch, "dev_cider": 44.0 + epoch, "dev_loss": 2.9}
+        for epoch in (1, 2)
+    ]
+    text = page(report(training={"epochs": 2, "best_epoch": 2, "seconds": 9.0, "history": history}))
+    assert "Reward in training over 2 epochs: training from 31.00 to 32.00" in text
+    assert "Loss over 2 epochs: dev from 2.90 to 2.90" in text
+    kept_start = page(report(training={"epochs": 2, "best_epoch": 0, "seconds": 9.0, "history": history}))
+    assert "no epoch was better than the model that training started from" in kept_start

@@ -16,6 +16,7 @@ import captioner  # noqa: E402
 from captioner.errors import BundleError, CaptionerError, ConfigError  # noqa: E402
 from captioner.runtime import captioner as runtime  # noqa: E402
 from captioner.runtime.session import open_session, run_graph  # noqa: E402
+from captioner.text.vocabulary import Vocabulary  # noqa: E402
 
 PICTURE = np.zeros((SIZE, SIZE, 3), np.uint8)
 
@@ -178,7 +179,7 @@ def test_of_beam_and_n_best_the_one_not_asked_for_makes_room(tmp_path):
 @pytest.mark.parametrize("threads", [0, -1, 257, 100_000, True, "2", 1.0])
 def test_a_wrong_number_of_threads_is_refused_before_any_is_started(tmp_path, threads, monkeypatch):
     folder = save_captioner(tmp_path)
-    monkeypatch.setattr(runtime, "OnnxEncoder", lambda *_: pytest.fail("a graph was opened"))
+    monkeypatch.setattr(runtime, "CaptionGraphs", lambda *_: pytest.fail("a graph was opened"))
     with pytest.raises(ConfigError, match=r"--threads is .*; expected 1 to 256"):
         captioner.load(folder, threads=threads)
 
@@ -187,3 +188,62 @@ def test_pictures_may_come_as_files(tmp_path):
     data = io.BytesIO()
     Image.fromarray(PICTURE).save(data, "PNG")
     assert captioner.load(save_captioner(tmp_path)).caption(data.getvalue()).text == "dog runs a"
+
+
+# ---- words, ensembles, confidence -----------------------------------------------------------------------------------
+
+
+def test_words_that_must_and_must_not_be_said(tmp_path):
+    model = captioner.load(save_captioner(tmp_path))
+    assert "dog" not in model.caption(PICTURE, must_not_say=["dog"]).text.split()
+    without_a = model.caption(PICTURE, must_not_say=["a"], max_length=4)
+    assert without_a.text == "dog runs"
+    assert "a" in model.caption(PICTURE, must_say=["A"], min_length=1).text.split()  # cut as captions are
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"must_say": ["zebra"]}, "does not know the word 'zebra'"),
+        ({"must_not_say": ["a dog"]}, "'a dog' in must_not_say is not one word"),
+        ({"must_say": "dog"}, "must_say is 'dog'; expected a sequence of words"),
+        ({"must_say": [3]}, "3 in must_say is not one word"),
+        ({"must_say": ["dog"], "must_not_say": ["dog"]}, "'dog' must be said and must not be said"),
+        ({"must_say": ["dog"], "temperature": 1.0}, "leave the temperature at 0"),
+        ({"must_say": ["dog", "a"], "max_length": 2}, "2 words that must be said do not fit into 2 tokens"),
+        ({"groups": 2, "beam": 5}, "--groups is 2; expected a divisor of the beam size, 5"),
+        ({"groups": 0}, "--groups is 0"),
+        ({"groups": "2"}, "--groups is '2'"),
+    ],
+)
+def test_words_and_groups_that_cannot_be_had_are_refused_by_name(tmp_path, options, message):
+    model = captioner.load(save_captioner(tmp_path))
+    with pytest.raises(ConfigError, match=message):
+        model.caption(PICTURE, **options)
+
+
+def test_groups_make_the_beam_as_wide_as_they_need(tmp_path):
+    model = captioner.load(save_captioner(tmp_path))
+    assert len(model.caption(PICTURE, groups=3, n_best=3, no_repeat_ngram=0, diversity=5.0).candidates) == 3
+
+
+def test_several_captioners_write_together(tmp_path):
+    """Two that are equal say what one says; with one that was told other words, nothing is said."""
+    one, two = save_captioner(tmp_path / "one"), save_captioner(tmp_path / "two", encoder=encoder(copies=1))
+    alone, together = captioner.load(one).caption(PICTURE), captioner.load([one, two]).caption(PICTURE)
+    assert together.text == alone.text
+    assert together.log_prob == pytest.approx(alone.log_prob, abs=1e-5)
+    assert together.confidence is None
+    other = save_captioner(tmp_path / "other", vocabulary=Vocabulary(("a", "cat", "runs")))
+    refused(lambda: captioner.load([one, other]), "do not have the same words")
+    with pytest.raises(ConfigError, match="no bundle is named"):
+        captioner.load([])
+
+
+def test_confidence_is_that_of_the_manifest(tmp_path):
+    confidence = {"slope": 2.0, "intercept": 1.5, "acceptable": 40.0}
+    caption = captioner.load(save_captioner(tmp_path, confidence=confidence)).caption(PICTURE)
+    tokens = len(caption.words) + 1
+    assert caption.confidence == pytest.approx(1 / (1 + np.exp(-(2.0 * caption.log_prob / tokens + 1.5))), abs=1e-6)
+    assert captioner.load(save_captioner(tmp_path / "without")).caption(PICTURE).confidence is None
+    refused(lambda: captioner.load(save_captioner(tmp_path / "bad", confidence={"slope": "x"})), "`confidence`")

@@ -1,0 +1,54 @@
+"""The graphs of one bundle, opened and held to one another: pictures in, features and words out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, Bundle
+from captioner.errors import BundleError
+from captioner.runtime.onnx_step import OnnxStepModel
+from captioner.runtime.session import OnnxEncoder, Shape
+
+MAX_FEATURE = 2**24
+"""Numbers in the feature of one picture; the largest vision transformers come to a million."""
+
+
+class CaptionGraphs:
+    """Encoder and decoder of one captioner."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        """Open the graphs. Raises BundleError when they do not fit together."""
+        self.bundle = bundle
+        self._encoder = OnnxEncoder(bundle.path(ENCODER), threads)
+        self.steps = OnnxStepModel(bundle.path(DECODER_START), bundle.path(DECODER_STEP), threads)
+        self.feature_shape = self._checked()
+
+    def _checked(self) -> tuple[int, ...]:
+        """Hold what the graphs declare to each other and to the manifest, before any picture is read."""
+        size = self.bundle.manifest.preprocess.size
+        self._require("the encoder takes pixels", self._encoder.input_shape, (3, size, size))
+        feature = self._encoder.output_shape[1:]
+        sizes = [side for side in feature if isinstance(side, int) and side > 0]
+        if not 1 <= len(feature) <= 2 or len(sizes) != len(feature) or prod(sizes) > MAX_FEATURE:
+            raise BundleError(
+                f"{self.bundle.folder}: the encoder gives features of shape {feature}; expected one or two sizes, "
+                f"of at most {MAX_FEATURE:,} numbers in all"
+            )
+        self._require("the decoder takes features", self.steps.features_shape, feature)
+        self._require("the decoder gives words", self.steps.log_probs_shape, (len(self.bundle.vocabulary),))
+        return tuple(sizes)
+
+    def _require(self, what: str, shape: Shape, expected: Shape) -> None:
+        if not shape or isinstance(shape[0], int) or shape[1:] != expected:
+            raise BundleError(
+                f"{self.bundle.folder}: {what} of shape {shape}; expected a free batch and {expected}: its graphs, "
+                "preprocessing and vocabulary are not of one captioner; export it again"
+            )
+
+    def see(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """The features of pictures, uint8 (height, width, 3) each → float32 (batch, *feature_shape)."""
+        spec = self.bundle.manifest.preprocess
+        return self._encoder(spec.normalize(np.stack([spec.resize(picture) for picture in pictures])))
