@@ -67,7 +67,7 @@ def decode(
     )  # the second ones are of captions that lack words, and stand in for empty ones
 
     def collect(hypotheses: Hypotheses, rows: Iterable[int], *, finished: bool) -> None:
-        has_words: np.ndarray = words.said(hypotheses.tokens).all(axis=1)
+        has_words = np.all(words.said(hypotheses.tokens), axis=1)
         for row in rows:
             candidate = hypotheses.candidate(row, finished=finished, length_penalty=config.length_penalty)
             (shortlists if has_words[row] else lacking)[hypotheses.picture[row]].add(candidate)

@@ -111,7 +111,7 @@ def test_commands_that_score_and_report(users_folder, command):
     )
     assert process.returncode == 0, process.stderr
     expected = {"evaluate": "CIDEr", "compare": "the same CIDEr", "report": "index.html", "models": "trained on"}
-        expected["caption"] = "photo.jpg: "
+    expected["caption"] = "photo.jpg: "
     assert expected[command.split()[1]] in process.stdout
 
 
