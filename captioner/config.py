@@ -14,8 +14,9 @@ from typing import Any
 
 from captioner.errors import ConfigError
 
+AUTO = "auto"
 BUILTIN = "builtin"
-ENCODERS = ("vgg16", BUILTIN, "small_cnn")
+ENCODERS = (AUTO, "vgg16", BUILTIN, "small_cnn")
 """Encoders by name; anything else is a `transformers` hub id or a local folder."""
 DECODERS = ("lstm", "attention", "transformer")
 SELF_CRITICAL = ("off", "mean", "greedy")
@@ -95,9 +96,10 @@ class EncoderConfig:
     """The network that looks at the picture.
 
     Args:
-        encoder: `vgg16`, `builtin` (that of the captioner which ships with the package: small, quick, no download),
-            `small_cnn` (trained from scratch with the decoder), the folder of a finished build or bundle, whose encoder
-            is taken as it is, or the hub id or local folder of any `transformers` vision model.
+        encoder: `auto` (`vgg16` where its weights are named, kept or can be fetched, else `builtin`), `vgg16`,
+            `builtin` (that of the captioner which ships with the package: small, quick, no download), `small_cnn`
+            (trained from scratch with the decoder), the folder of a finished build or bundle, whose encoder is taken as
+            it is, or the hub id or local folder of any `transformers` vision model.
         encoder_weights: weights file for `vgg16`: torchvision .pth, timm .safetensors or Keras "notop" .h5; empty
             fetches the Keras file once.
         features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.
@@ -109,7 +111,7 @@ class EncoderConfig:
             Begin with a decoder that has learned before (`--start-from`).
     """
 
-    encoder: str = "vgg16"
+    encoder: str = AUTO
     encoder_weights: str = ""
     features: str = "pooled"
     framing: str = "whole"

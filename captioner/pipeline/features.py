@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from captioner.bundle import ENCODER, MANIFEST, PRETRAINED, bundle_of, load_bundle
-from captioner.config import BUILTIN, DataConfig, EncoderConfig
+from captioner.bundle import ENCODER, MANIFEST, PRETRAINED, bundle_of, load_bundle, pretrained_bundle
+from captioner.config import AUTO, BUILTIN, DataConfig, EncoderConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
-from captioner.errors import ConfigError, DataError
+from captioner.errors import ConfigError, DataError, WeightsError
 from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
 from captioner.images import DECODING, PreprocessSpec
 from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
@@ -153,6 +153,8 @@ def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderF
     from captioner.export import export_encoder
     from captioner.models.encoders.registry import build_encoder
 
+    if config.encoder == AUTO and not config.encoder_weights and not config.finetune:
+        config = _settled(config)
     captioner = _captioner_named(config.encoder)
     if captioner is not None and not config.finetune:
         return _open_captioners(captioner, config, workspace)
@@ -168,6 +170,25 @@ def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderF
         print("  exporting the encoder", file=sys.stderr)  # noqa: T201
         export_encoder(encoder, graph)
     return facts, encoder.preprocess, graph
+
+
+def _settled(config: EncoderConfig) -> EncoderConfig:
+    """VGG16 where its weights can be had, else the encoder that ships."""
+    from captioner.models.encoders.registry import build_encoder
+
+    vgg16 = replace(config, encoder="vgg16")
+    try:
+        build_encoder(vgg16)
+    except WeightsError as error:
+        if pretrained_bundle() is None:
+            raise
+        print(  # noqa: T201
+            f"  no weights of VGG16: {error.message}\n  taking the encoder of the captioner that ships "
+            "(--encoder builtin) in its place; for VGG16, name its file with --encoder-weights",
+            file=sys.stderr,
+        )
+        return replace(config, encoder=BUILTIN)
+    return vgg16
 
 
 def _captioner_named(encoder: str) -> Path | None:

@@ -178,3 +178,21 @@ def test_commands_that_train(with_data, monkeypatch, capsys, command):
     expected = "MOBILENET" if "mobilenet" in command.lower() else "builtin" if "builtin" in command else "vgg16"
     assert found.manifest.encoder["name"] == expected
     assert captioner.load(found.folder).caption(next(Path("FOLDER/images").iterdir())).log_prob < 0
+
+
+def test_photographs_without_weights_and_network_are_seen_by_the_encoder_that_ships(with_data, monkeypatch, capsys):
+    from captioner.models.encoders import vgg16
+
+    monkeypatch.chdir(with_data)
+    monkeypatch.setenv("CAPTIONER_CACHE", str(with_data / "empty cache"))
+    monkeypatch.setattr(vgg16, "KERAS_URL", "http://127.0.0.1:9/vgg16_notop.h5")  # nobody there
+    toy = ["--hidden=16", "--embed=16", "--epochs=1", "--min-count=1", "--threads=1", "--out=runs/offline"]
+    assert main(["--data=FOLDER", *toy]) == 0
+    output = capsys.readouterr()
+    assert "no weights of VGG16: cannot fetch vgg16_notop.h5" in output.err
+    assert "taking the encoder of the captioner that ships (--encoder builtin)" in output.err
+    assert load_bundle(Path(output.out.strip())).manifest.encoder["name"] == "builtin"
+    assert (
+        main(["--data=FOLDER", "--encoder=vgg16", *toy, "--out=runs/asked"]) == 1
+    )  # what is asked for is not replaced
+    assert "cannot fetch vgg16_notop.h5" in capsys.readouterr().err

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from captioner.config import BUILTIN, ENCODERS, EncoderConfig
+from captioner.config import AUTO, BUILTIN, ENCODERS, EncoderConfig
 from captioner.errors import ConfigError
 from captioner.models.encoders.base import Encoder
 from captioner.models.encoders.small_cnn import SmallCnn
 from captioner.models.encoders.transformers_backbone import TransformersBackbone
 from captioner.models.encoders.vgg16 import Vgg16
 
+_VGG16 = (AUTO, "vgg16")  # what else `auto` may be, the pipeline knows
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -24,7 +25,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     Raises `ConfigError` when the name means nothing, or an encoder is given what it does not take, and `WeightsError`
     when the weights cannot be had.
     """
-    if config.encoder_weights and config.encoder != "vgg16":
+    if config.encoder_weights and config.encoder not in _VGG16:
         raise ConfigError(f"--encoder-weights is for vgg16 alone; leave it empty for --encoder {config.encoder}")
     if config.encoder == BUILTIN:
         raise ConfigError("--encoder builtin is there as a graph alone, which computes features and cannot be trained")
@@ -39,7 +40,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
 
 
 def _construct(config: EncoderConfig) -> Encoder:
-    if config.encoder == "vgg16":
+    if config.encoder in _VGG16:
         weights_file = Path(config.encoder_weights) if config.encoder_weights else None
         return Vgg16(weights_file, features=config.features, framing=config.framing)
     if config.encoder == "small_cnn":
