@@ -189,6 +189,9 @@ class TrainConfig:
             as the baseline (Luo 2020), `greedy` the model's greedy caption, `off` learns from the true captions. Only
             for a model that has learned to write (`--start-from`), at a low learning rate.
         samples: captions drawn for each picture in self-critical training.
+        teachers: folders of finished builds or bundles, with commas between them, to learn from word by word as well
+            (Hinton et al. 2015); they must know the same words and look at the same features.
+        distill: share of the loss that is learning from the teachers; the rest is learning from the true captions.
         average: keep a moving average of the weights beside them, and take that for the model: the share of the old
             average at every step, for example 0.999; 0 keeps none.
         word_presence: weight of a further loss that asks for the words of the captions from the picture alone; helps an
@@ -213,6 +216,8 @@ class TrainConfig:
     attend_all: float = 0.0
     self_critical: str = "off"
     samples: int = 5
+    teachers: str = ""
+    distill: float = 0.5
     average: float = 0.0
     word_presence: float = 0.0
     clip: float = 5.0
@@ -237,6 +242,9 @@ class TrainConfig:
         if self.self_critical != "off":
             expected = "a finished build or bundle with --self-critical: only a model that writes can learn from that"
             _require(bool(self.start_from), "start_from", self.start_from, expected)
+            expected = "empty with --self-critical, which learns from no true captions"
+            _require(not self.teachers, "teachers", self.teachers, expected)
+        _require(0 < self.distill <= 1, "distill", self.distill, "a share above 0, at most 1")
         _require(2 <= self.samples <= 100, "samples", self.samples, "2 to 100")
         _require(0 <= self.average < 1, "average", self.average, "a share below 1")
         _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")

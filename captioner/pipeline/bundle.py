@@ -36,7 +36,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     sizes = {"feature_shape": features.encoder.feature_shape, "vocabulary": len(vocabulary)}
     counts = {split: sum(1 for _ in read_lines(workspace.pictures(split))) for split in data["splits"]}
     options = {**asdict(config.data), **asdict(config.train), "quantize": config.export.quantize}
-    del options["data"], options["start_from"]  # paths of this machine
+    del options["data"], options["start_from"], options["teachers"]  # paths of this machine
     before = config.train.start_from
     started_from = {"started_from": load_bundle(bundle_of(Path(before))).manifest.training} if before else {}
     manifest = Manifest(

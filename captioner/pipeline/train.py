@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from captioner.bundle import VOCABULARY, WEIGHTS, bundle_of
+from captioner.bundle import ENCODER, VOCABULARY, WEIGHTS, bundle_of, load_bundle
 from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
-from captioner.errors import CaptionerError, WeightsError
+from captioner.errors import CaptionerError, ConfigError, WeightsError
 from captioner.metrics.evaluate import evaluate
 from captioner.pipeline.features import Features
 from captioner.pipeline.workspace import Workspace, read_lines, write_json
 from captioner.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from captioner.models.decoders.base import DecoderSizes
+    from captioner.training.distillation import Teachers
 
 RECORD = "record.json"
 
@@ -60,7 +64,7 @@ def train(
     together = features.encoder.trained_with_decoder
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
     if config.start_from:
-        start_from(model, _weights_of(bundle_of(Path(config.start_from)), vocabulary))
+        start_from(model, _weights_of("--start-from", bundle_of(Path(config.start_from)), vocabulary))
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     training = PreparedSplit(workspace.split("train"))
@@ -73,7 +77,8 @@ def train(
             baseline=config.self_critical,
             max_length=data.max_words,
         )
-    task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes, critic)
+    teachers = _teachers(config.teachers, vocabulary, features, sizes) if config.teachers else None
+    task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes, critic, teachers)
     batches = CaptionData(
         training,
         PreparedSplit(workspace.split("dev")),
@@ -89,7 +94,7 @@ def train(
     return f"{epochs}, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"
 
 
-def _weights_of(folder: Path, vocabulary: Vocabulary) -> Mapping[str, Any]:
+def _weights_of(option: str, folder: Path, vocabulary: Vocabulary) -> Mapping[str, Any]:
     """The weights of a bundle. Raises WeightsError when it is none, has none, or has other words."""
     from captioner.export import load_weights
 
@@ -97,9 +102,32 @@ def _weights_of(folder: Path, vocabulary: Vocabulary) -> Mapping[str, Any]:
         words = Vocabulary.load(folder / VOCABULARY)
         weights = load_weights(folder / WEIGHTS)
     except CaptionerError as error:
-        raise WeightsError(f"--start-from {folder} is no finished build or bundle: {error.message}") from None
+        raise WeightsError(f"{option} {folder} is no finished build or bundle: {error.message}") from None
     if words.fingerprint != vocabulary.fingerprint:
         raise WeightsError(
-            f"--start-from {folder} has other words; build both on the same captions, with the same --min-count"
+            f"{option} {folder} has other words; build both on the same captions, with the same --min-count"
         )
     return weights
+
+
+def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: DecoderSizes) -> Teachers:
+    """The captioners to learn from. Raises WeightsError when one does not fit the student."""
+    from captioner.training.distillation import Teachers, build_teacher
+
+    if features.encoder.trained_with_decoder:
+        raise ConfigError("--teachers: they look at features of a frozen encoder; leave --finetune away")
+    models = []
+    for name in named.split(","):
+        folder = bundle_of(Path(name.strip()))
+        weights = _weights_of("--teachers", folder, vocabulary)
+        bundle = load_bundle(folder)
+        if features.graph is None or bundle.path(ENCODER).read_bytes() != features.graph.read_bytes():
+            raise WeightsError(
+                f"--teachers {name} has another encoder; teachers and student look at the same features: build all of "
+                "them with one --encoder FOLDER"
+            )
+        try:
+            models.append(build_teacher(bundle.manifest.decoder, weights, sizes))
+        except WeightsError as error:
+            raise WeightsError(f"--teachers {name}: {error.message}") from None
+    return Teachers(models)

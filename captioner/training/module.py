@@ -23,6 +23,7 @@ from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import DecoderSizes
 from captioner.models.torch_step import TorchStepModel
 from captioner.training.data import Batch
+from captioner.training.distillation import Teachers, distillation_loss
 from captioner.training.losses import WordPresence, attend_all_loss, caption_loss, policy_loss
 from captioner.training.self_critical import Drawn, SelfCritic
 from captioner.types import SpecialTokens
@@ -48,6 +49,7 @@ class CaptionTask(lightning.LightningModule):
         max_length: int,
         sizes: DecoderSizes,
         critic: SelfCritic | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -57,6 +59,7 @@ class CaptionTask(lightning.LightningModule):
         self._special = special
         self._score_dev = score_dev
         self._critic = critic
+        self._teachers = teachers
         self._greedy = DecodeConfig(beam=1, max_length=max_length)
         self._dev_captions: list[Sequence[int]] = []
 
@@ -70,7 +73,7 @@ class CaptionTask(lightning.LightningModule):
         """The loss of one batch. Raises TrainingError when it is not a number."""
         if self._critic is None:
             features = self.model.look(batch.inputs)
-            loss, attended = self._loss(features, batch)
+            loss, attended = self._loss(features, batch, self._teachers)
             captions = len(batch.lengths)
         else:
             drawn = self._drawn(self._critic, batch)
@@ -92,10 +95,15 @@ class CaptionTask(lightning.LightningModule):
             )
         return loss
 
-    def _loss(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _loss(self, features: Tensor, batch: Batch, teachers: Teachers | None = None) -> tuple[Tensor, Tensor | None]:
         """The loss of the words, and what the captions looked at."""
-        logits, attended = self.model.write(features, batch.owner, batch.tokens[:, :-1], batch.lengths)
-        return caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing), attended
+        parts = (batch.owner, batch.tokens[:, :-1], batch.lengths)
+        logits, attended = self.model.write(features, *parts)
+        loss = caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
+        if teachers is not None:
+            expected = teachers.probabilities(features.detach(), *parts)
+            loss = loss + self._config.distill * (distillation_loss(logits, expected) - loss)
+        return loss, attended
 
     def _drawn(self, critic: SelfCritic, batch: Batch) -> Drawn:
         """Captions that the model draws for the pictures of a batch, as it is in use: without dropout."""

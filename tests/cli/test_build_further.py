@@ -1,0 +1,77 @@
+"""Builds that go on from other builds, as a user types them: another's encoder, drawn captions, teachers."""
+
+import json
+
+import pytest
+from conftest import SMALL, run
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+
+OPTIONS = [option for option in SMALL if option not in ("--out", "runs/scenes")]
+"""Those of the small captioner that the tests share, with another place for the result."""
+
+
+def build(built, name, *options, status=0):
+    done = run("build_and_run.py", *OPTIONS, "--out", f"runs/{name}", *options, cwd=built.cwd)
+    assert done.returncode == status, done.stderr
+    return done, built.cwd / "runs" / name
+
+
+def manifest(folder):
+    return json.loads((folder / "bundle" / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def teacher(built):
+    """A captioner whose encoder is that of the shared one, and does not learn any more."""
+    return build(built, "teacher", "--encoder", "runs/scenes", "--views", "2", "--average", "0.9")[1]
+
+
+def test_the_encoder_of_a_finished_captioner_is_taken_as_it_is(built, teacher):
+    assert (teacher / "bundle" / "encoder.onnx").read_bytes() == (built.bundle / "encoder.onnx").read_bytes()
+    assert manifest(teacher)["encoder"]["trained_with_decoder"] is False
+    assert manifest(teacher)["encoder"]["name"] == "small_cnn"
+    assert manifest(teacher)["training"]["options"]["average"] == 0.9
+
+
+def test_self_critical_training_goes_on_from_a_captioner_and_knows_where_it_came_from(built, teacher):
+    options = ("--encoder", "runs/scenes", "--start-from", "runs/teacher", "--self-critical", "mean", "--samples", "3")
+    done, folder = build(built, "critical", *options, "--learning-rate", "0.0001")
+    assert "before training: dev CIDEr" in done.stderr
+    assert "reward " in done.stderr
+    training = manifest(folder)["training"]
+    assert training["history"][0]["epoch"] == 0
+    assert training["history"][1]["train_reward"] >= 0
+    assert training["started_from"]["data"] == training["data"]
+    started = manifest(teacher)["training"]["best_dev_cider"]
+    assert training["history"][0]["dev_cider"] == pytest.approx(started, abs=0.05)
+    assert training["best_dev_cider"] >= training["history"][0]["dev_cider"]
+    assert "Reward in training" in (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert str(built.cwd) not in json.dumps(manifest(folder))
+
+
+def test_self_critical_training_from_nothing_is_refused(built):
+    done, _ = build(built, "nothing", "--self-critical", "mean", status=2)
+    assert "--start-from is ''; expected a finished build or bundle with --self-critical" in done.stderr
+
+
+def test_a_student_learns_from_teachers_that_see_what_it_sees(built, teacher):
+    options = ("--encoder", "runs/scenes", "--teachers", "runs/teacher, runs/teacher", "--distill", "0.9")
+    _, folder = build(built, "student", *options)
+    assert manifest(folder)["training"]["options"]["distill"] == 0.9
+    assert "teachers" not in manifest(folder)["training"]["options"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "status"),
+    [
+        (["--encoder=runs/scenes", "--teachers=nowhere"], "--teachers nowhere is no finished build or bundle", 1),
+        (["--encoder=runs/scenes", "--features=grid"], "the encoder of runs/scenes gives one vector a picture", 2),
+        (["--teachers=runs/teacher"], "leave --finetune away", 2),
+        (["--encoder=builtin", "--teachers=runs/teacher"], "--teachers runs/teacher has another encoder", 1),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(built, teacher, options, message, status):
+    done, _ = build(built, "refused", *options, status=status)
+    assert message in done.stderr
