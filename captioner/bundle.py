@@ -8,6 +8,7 @@
     decoder_start.onnx    features → state
     decoder_step.onnx     word, state → log-probabilities of the next word, state
     weights.safetensors   the same weights, to go on training
+    model-card.md         for people: what it is good for, and what not
 
 Saving builds a temporary folder beside the target and renames it; whenever it is killed, the old bundle or the new one
 is found. Loading checks every file against the manifest before anything is used. Knows nothing of torch, and of ONNX
@@ -41,8 +42,9 @@ ENCODER = "encoder.onnx"
 DECODER_START = "decoder_start.onnx"
 DECODER_STEP = "decoder_step.onnx"
 WEIGHTS = "weights.safetensors"
+MODEL_CARD = "model-card.md"
 REQUIRED = (VOCABULARY, ENCODER, DECODER_START, DECODER_STEP)
-OPTIONAL = (WEIGHTS,)
+OPTIONAL = (WEIGHTS, MODEL_CARD)
 
 ELSEWHERE = "bundles.txt"
 """Beside the runs: the bundles that were saved outside of them, one folder a line, seen from where the runs are."""

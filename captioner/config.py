@@ -265,10 +265,16 @@ class ExportConfig:
         quantize: `none`, or `int8`: the decoder in a quarter of the size, and the encoder too when this build has
             trained it; a frozen one stays as it was when it computed the features.
         keep_weights: put the weights into the bundle as well, to go on training from.
+        encoder_licence: of the weights that the encoder began with, for the manifest.
+        data_licence: what pictures and captions may be used for, for the manifest.
+        model_card: Markdown file for people, which goes into the bundle as `model-card.md`.
     """
 
     quantize: str = "none"
     keep_weights: bool = True
+    encoder_licence: str = ""
+    data_licence: str = ""
+    model_card: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)

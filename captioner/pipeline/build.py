@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 from captioner.bundle import MANIFEST, bundle_of
 from captioner.config import BuildConfig, EncoderConfig, TrainConfig
 from captioner.datasets.registry import open_dataset
+from captioner.errors import ConfigError
 from captioner.pipeline.bundle import make_bundle
 from captioner.pipeline.evaluate import CONFIDENCE, FRAMING, SCORES, evaluate_splits
 from captioner.pipeline.export import GRAPHS_AND_WEIGHTS, export
@@ -30,6 +32,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
         CaptionerError: a stage cannot do its work; the message says why, and what is done stays done.
     """
     _require_hardware(config.train)
+    model_card = _content(config.export.model_card)
     threads = config.train.threads or available_threads()
     dataset = open_dataset(config.data.data, limit=config.data.limit)
     workspace.check()
@@ -69,7 +72,12 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 [folder.evaluation / SCORES, folder.evaluation / FRAMING, folder.evaluation / CONFIDENCE],
                 partial(evaluate_splits, dataset, config.decode, folder, threads=threads),
             ),
-            Stage("bundle", _facts(config.export), [folder.bundle / MANIFEST], partial(make_bundle, config, folder)),
+            Stage(
+                "bundle",
+                _facts(config.export, model_card=model_card),
+                [folder.bundle / MANIFEST],
+                partial(make_bundle, config, folder),
+            ),
             Stage(
                 "report",
                 dict,
@@ -86,6 +94,14 @@ def _require_hardware(config: TrainConfig) -> None:
         from captioner.training.fit import require_hardware
 
         require_hardware(config)
+
+
+def _content(file: str) -> str:
+    """SHA-256 of a file that is named. Raises ConfigError when it cannot be read."""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}; name another file, or none") from None
 
 
 def _facts(*configs: Any, **more: Any) -> Callable[[], Mapping[str, Any]]:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from captioner.bundle import Manifest, bundle_of, load_bundle, save_bundle
+from captioner.bundle import MODEL_CARD, Manifest, bundle_of, load_bundle, save_bundle
 from captioner.config import BuildConfig
 from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
-from captioner.pipeline.features import Features
+from captioner.pipeline.features import Features, captioner_named
 from captioner.pipeline.train import RECORD
 from captioner.pipeline.workspace import Workspace, read_json, read_lines
 from captioner.text.vocabulary import Vocabulary
@@ -32,11 +32,12 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     vocabulary = Vocabulary.load(workspace.vocabulary)
     data = read_json(workspace.prepared)
     training = read_json(workspace.training / RECORD)
-    is_drawn = config.data.data == "scenes"
     sizes = {"feature_shape": features.encoder.feature_shape, "vocabulary": len(vocabulary)}
     counts = {split: sum(1 for _ in read_lines(workspace.pictures(split))) for split in data["splits"]}
-    options = {**asdict(config.data), **asdict(config.train), "quantize": config.export.quantize}
-    del options["data"], options["start_from"], options["teachers"]  # paths of this machine
+    seen = {name: getattr(config.encoder, name) for name in ("features", "framing", "views", "finetune")}
+    options = {**asdict(config.data), **seen, **asdict(config.train), "quantize": config.export.quantize}
+    for name in ("data", "start_from", "teachers"):  # paths of this machine
+        del options[name]
     before = config.train.start_from
     started_from = {"started_from": load_bundle(bundle_of(Path(before))).manifest.training} if before else {}
     manifest = Manifest(
@@ -56,17 +57,27 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
         },
         scores=tuple(read_json(workspace.evaluation / SCORES)),
         confidence=read_json(workspace.evaluation / CONFIDENCE),
-        licences={
-            "encoder": "Apache-2.0" if is_drawn and features.encoder.trained_with_decoder else UNKNOWN_LICENCE,
-            "training data": "Apache-2.0" if is_drawn else UNKNOWN_LICENCE,
-        },
+        licences=_licences(config, features),
     )
     names = GRAPHS_AND_WEIGHTS if config.export.keep_weights else GRAPHS
     files = {name: workspace.graphs / name for name in names}
+    if config.export.model_card:
+        files[MODEL_CARD] = Path(config.export.model_card)
     save_bundle(workspace.bundle, manifest, vocabulary, files)
     load_bundle(workspace.bundle)
     size = sum(path.stat().st_size for path in workspace.bundle.iterdir())
     return f"{workspace.bundle}, {size / 1e6:.1f} MB"
+
+
+def _licences(config: BuildConfig, features: Features) -> dict[str, str]:
+    """What was named, or what is known: drawn scenes are ours, and the encoder of a captioner keeps its licence."""
+    is_drawn = config.data.data == "scenes"
+    known = "Apache-2.0" if is_drawn else UNKNOWN_LICENCE
+    encoder = config.export.encoder_licence
+    if not encoder and not features.encoder.trained_with_decoder:
+        folder = captioner_named(features.encoder.name) or captioner_named(config.encoder.encoder)
+        encoder = load_bundle(folder).manifest.licences.get("encoder", "") if folder else UNKNOWN_LICENCE
+    return {"encoder": encoder or known, "training data": config.export.data_licence or known}
 
 
 def _versions() -> dict[str, str]:

@@ -155,7 +155,7 @@ def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderF
 
     if config.encoder == AUTO and not config.encoder_weights and not config.finetune:
         config = _settled(config)
-    captioner = _captioner_named(config.encoder)
+    captioner = captioner_named(config.encoder)
     if captioner is not None and not config.finetune:
         return _open_captioners(captioner, config, workspace)
     encoder = build_encoder(config)
@@ -191,7 +191,7 @@ def _settled(config: EncoderConfig) -> EncoderConfig:
     return vgg16
 
 
-def _captioner_named(encoder: str) -> Path | None:
+def captioner_named(encoder: str) -> Path | None:
     """The bundle whose encoder is meant: the one that ships, or that of a folder; None when it is no captioner."""
     folder = PRETRAINED if encoder == BUILTIN else bundle_of(Path(encoder))
     return folder if (folder / MANIFEST).is_file() else None

@@ -51,6 +51,19 @@ def test_self_critical_training_goes_on_from_a_captioner_and_knows_where_it_came
     assert str(built.cwd) not in json.dumps(manifest(folder))
 
 
+def test_a_bundle_carries_the_licences_and_the_model_card_that_it_is_given(built, teacher):
+    """Naming them later makes the bundle anew and trains nothing."""
+    assert manifest(teacher)["licences"] == {"encoder": "Apache-2.0", "training data": "Apache-2.0"}
+    (built.cwd / "card.md").write_text("# A card\n", encoding="utf-8")
+    named = ("--data-licence", "for research", "--encoder-licence", "MIT", "--model-card", "card.md")
+    done, folder = build(built, "teacher", "--encoder", "runs/scenes", "--views", "2", "--average", "0.9", *named)
+    assert "[3/7] train: up to date" in done.stderr
+    assert manifest(folder)["licences"] == {"encoder": "MIT", "training data": "for research"}
+    assert (folder / "bundle" / "model-card.md").read_text(encoding="utf-8") == "# A card\n"
+    refused, _ = build(built, "refused", "--model-card", "nowhere.md", status=2)
+    assert "cannot read nowhere.md" in refused.stderr
+
+
 def test_self_critical_training_from_nothing_is_refused(built):
     done, _ = build(built, "nothing", "--self-critical", "mean", status=2)
     assert "--start-from is ''; expected a finished build or bundle with --self-critical" in done.stderr
