@@ -33,6 +33,7 @@ format: .venv/installed
 
 bench: .venv/installed           ## speed and memory on this machine → benchmarks/results
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/metrics.py

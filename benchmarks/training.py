@@ -33,6 +33,8 @@ DECODERS = {
     "transformer": (DecoderConfig(decoder="transformer", hidden=256, layers=3, heads=8), (REGIONS, CHANNELS)),
 }
 _PRODUCTS = ("aten.mm.default", "aten.addmm.default", "aten.bmm.default", "aten.baddbmm.default")
+_ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu.default"
+_ATTENTION_BACKWARD = "aten._scaled_dot_product_flash_attention_for_cpu_backward.default"
 _WARM_UP = 3
 
 Shape = tuple[tuple[int, ...], tuple[int, ...]]
@@ -50,7 +52,20 @@ class Products(TorchDispatchMode):
         if str(func) in _PRODUCTS:
             left, right = args[-2:] if "add" in str(func) else args[:2]
             self.shapes[tuple(left.shape), tuple(right.shape)] += 1
+        elif str(func) == _ATTENTION:
+            self._count_attention(*args[:2], times=1)
+        elif str(func) == _ATTENTION_BACKWARD:  # that of the forward pass once more, and four of its own
+            self._count_attention(*args[1:3], times=2)
+            query, key = args[1:3]
+            batch, time, length = query.shape[0] * query.shape[1], query.shape[2], key.shape[2]
+            self.shapes[(batch, length, time), (batch, time, query.shape[3])] += 2
         return func(*args, **(kwargs or {}))
+
+    def _count_attention(self, query: torch.Tensor, key: torch.Tensor, *, times: int) -> None:
+        """Scores and answers of a fused attention, (batch, heads, length, width) each; a causal mask saves nothing."""
+        batch, time, length, width = query.shape[0] * query.shape[1], query.shape[2], key.shape[2], query.shape[3]
+        self.shapes[(batch, time, width), (batch, width, length)] += times
+        self.shapes[(batch, time, length), (batch, length, width)] += 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,8 +102,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     """Captions/s of a decoder's training steps, and which part of a step its matrix products take by themselves.
 
     A step is forward and backward pass, clipping and AdamW, on features that are there. Its products are those that
-    torch computes for it, forward and backward, each measured alone, in turns with the steps; the attention of the
-    Transformer is one fused operation and not among them, so its share is what it is at least.
+    torch computes for it, forward and backward, each measured alone, in turns with the steps; fused attention counts as
+    the products that it consists of.
     """
     config, shape = DECODERS[name]
     torch.manual_seed(0)

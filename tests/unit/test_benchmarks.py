@@ -127,3 +127,10 @@ def test_metrics(tmp_path: Path) -> None:
         assert figures["largest difference of a score"]["maximum"] < 1e-6
     else:
         assert "pycocoevalcap is left out: it needs" in finished.stderr
+
+
+def test_training_beside_the_matrix_rate(tmp_path: Path) -> None:
+    result, _ = run("training.py", tmp_path, "--steps=2", "--runs=1", "--batch-size=2", threads=1)
+    for decoder in ("lstm", "attention", "transformer"):
+        assert 0 < result["figures"][f"{decoder}, share of the matrix rate"]["median"] < 1.5
+        assert result["figures"][f"{decoder}, training"]["unit"] == "captions/s"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from captioner.config import DecoderConfig
 from captioner.models.decoders.base import Decoder, DecoderSizes, Reading, State
 from captioner.models.decoders.cell import lstm_cell, open_forget_gate
+from captioner.models.decoders.dropout import Dropout
 
 
 class AttentionDecoder(Decoder):
@@ -35,7 +36,7 @@ class AttentionDecoder(Decoder):
         super().__init__()
         channels, hidden = sizes.feature_shape[-1], config.hidden
         self.hidden = hidden
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         # Encoders differ in scale by orders of magnitude; normalised features need no tuning of their own.
         self.feature_norm = nn.LayerNorm(channels)
         self.region_projection = nn.Linear(channels, hidden)

@@ -5,11 +5,14 @@ part instead of after it (Xiong et al. 2020, "On layer normalization in the Tran
 2002.04745), which needs no careful warm-up. Word vectors are the rows of the word layer (section 3.4 of the former).
 In use, keys and values of earlier words are kept in the state and not computed again.
 
-Knows nothing of how the next word is chosen.
+Captions of different lengths are kept as rows, a word each, and stand side by side, padded, only while they look: four
+rows in ten would be padding otherwise. Knows nothing of how the next word is chosen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
@@ -18,12 +21,39 @@ from torch import Tensor, nn
 
 from captioner.config import DecoderConfig
 from captioner.models.decoders.base import Decoder, DecoderSizes, Reading, State
+from captioner.models.decoders.dropout import Dropout
 
 _LONGEST_WAVE = 10_000.0
+_SUBLAYERS = 3
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the rows of all captions stand when the captions stand side by side."""
+
+    spread: Callable[[Tensor], Tensor]
+    """(rows, width) → (batch, time, width)"""
+    gather: Callable[[Tensor], Tensor]
+    """(batch, time, width) → (rows, width)"""
+
+    @classmethod
+    def of(cls, mask: Tensor) -> _Layout:
+        """The layout of captions whose words are where `mask`, bool (batch, time), is true."""
+        index = mask.flatten().nonzero().squeeze(1)  # (rows,)
+
+        def spread(rows: Tensor) -> Tensor:
+            captions: Tensor = rows.new_zeros(mask.numel(), rows.shape[1]).index_copy(0, index, rows)
+            return captions.view(*mask.shape, -1)
+
+        return cls(spread, lambda captions: captions.flatten(0, 1).index_select(0, index))
+
+
+_ONE_WORD = _Layout(lambda rows: rows.unsqueeze(1), lambda captions: captions.squeeze(1))
+"""One word of each caption: time is 1."""
 
 
 class _Heads(nn.Module):
-    """Multi-head attention from keys and values that are given (section 3.2.2)."""
+    """Multi-head attention to keys and values that are given (section 3.2.2)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -33,16 +63,19 @@ class _Heads(nn.Module):
         self.out = nn.Linear(width, width)
 
     def remember(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of what can be looked at: (batch, length, width) → (batch, length, width) each."""
+        """Keys and values of what can be looked at: (…, width) → (…, width) each."""
         keys, values = self.key_and_value(inputs).chunk(2, dim=-1)
         return keys, values
 
-    def forward(self, inputs: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What is found: (batch, time, width); `mask` (time, length) is true where there may be looked."""
-        sides = (self.query(inputs), keys, values)
+    def forward(self, rows: Tensor, layout: _Layout, keys: Tensor, values: Tensor, *, back: bool = False) -> Tensor:
+        """What the rows find among keys and values (batch, length, width); `back`: a word sees itself and those before.
+
+        Returns (rows, width).
+        """
+        sides = (layout.spread(self.query(rows)), keys, values)
         query, keys, values = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in sides)
-        found = F.scaled_dot_product_attention(query, keys, values, mask)  # (batch, heads, time, width / heads)
-        answer: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        found = F.scaled_dot_product_attention(query, keys, values, is_causal=back)
+        answer: Tensor = self.out(layout.gather(found.transpose(1, 2).flatten(2)))
         return answer
 
 
@@ -51,19 +84,34 @@ class _Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.norm_back, self.norm_across, self.norm_think = (nn.LayerNorm(width) for _ in range(3))
+        self.norm_back, self.norm_across, self.norm_think = (nn.LayerNorm(width) for _ in range(_SUBLAYERS))
         self.back, self.across = _Heads(width, heads), _Heads(width, heads)
         self.think = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
-    def forward(
-        self, inputs: Tensor, words: tuple[Tensor, Tensor], regions: tuple[Tensor, Tensor], mask: Tensor | None = None
-    ) -> Tensor:
-        """One layer: (batch, time, width) → the same; `words` and `regions` are keys and values."""
-        inputs = inputs + self.dropout(self.back(self.norm_back(inputs), *words, mask))
-        inputs = inputs + self.dropout(self.across(self.norm_across(inputs), *regions))
-        after: Tensor = inputs + self.dropout(self.think(self.norm_think(inputs)))
+    def look_across_and_think(self, rows: Tensor, layout: _Layout, regions: tuple[Tensor, Tensor]) -> Tensor:
+        """The second and third part of a layer; `regions` are keys and values (batch, regions, width)."""
+        rows = rows + self.dropout(self.across(self.norm_across(rows), layout, *regions))
+        after: Tensor = rows + self.dropout(self.think(self.norm_think(rows)))
         return after
+
+    def forward(self, rows: Tensor, layout: _Layout, regions: tuple[Tensor, Tensor]) -> Tensor:
+        """One layer over whole captions: (rows, width) → the same."""
+        normed = self.norm_back(rows)
+        words = [layout.spread(each) for each in self.back.remember(normed)]
+        rows = rows + self.dropout(self.back(normed, layout, *words, back=True))
+        return self.look_across_and_think(rows, layout, regions)
+
+    def step(
+        self, rows: Tensor, words: tuple[Tensor, Tensor], regions: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One layer over the next word of each caption: (batch, width) → the same, and keys and values with it."""
+        normed = self.norm_back(rows)
+        key, value = self.back.remember(normed)
+        keys = torch.cat((words[0], key.unsqueeze(1)), dim=1)  # (batch, time, width)
+        values = torch.cat((words[1], value.unsqueeze(1)), dim=1)
+        rows = rows + self.dropout(self.back(normed, _ONE_WORD, keys, values))
+        return self.look_across_and_think(rows, _ONE_WORD, regions), (keys, values)
 
 
 class TransformerDecoder(Decoder):
@@ -82,7 +130,7 @@ class TransformerDecoder(Decoder):
         super().__init__()
         width = config.hidden
         self.width = width
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.feature_norm = nn.LayerNorm(sizes.feature_shape[-1])
         self.region_projection = nn.Linear(sizes.feature_shape[-1], width)
         self.region_norm = nn.LayerNorm(width)
@@ -94,11 +142,11 @@ class TransformerDecoder(Decoder):
         nn.init.normal_(self.word_vectors.weight, std=width**-0.5)
         with torch.no_grad():
             self.word_vectors.weight[sizes.pad].zero_()
-            for block in self._layers:  # what all layers add up to begins as large as what one of them adds
-                block.back.out.weight.mul_((3 * config.layers) ** -0.5)
-                block.across.out.weight.mul_((3 * config.layers) ** -0.5)
+            for block in self._layers:  # what all parts add up to begins as large as what one of them adds
+                for part in (block.back.out, block.across.out, cast("nn.Linear", block.think[-1])):
+                    part.weight.mul_((_SUBLAYERS * config.layers) ** -0.5)
         waves = torch.exp(torch.arange(0, width, 2) / width * -torch.log(torch.tensor(_LONGEST_WAVE)))
-        self.register_buffer("waves", waves, persistent=False)  # (width / 2,)
+        self.register_buffer("waves", waves, persistent=False)
 
     @property
     def _layers(self) -> list[_Block]:
@@ -110,23 +158,21 @@ class TransformerDecoder(Decoder):
         return [block.across.remember(regions) for block in self._layers]
 
     def _read(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """Words at their places in the caption: int64 (batch, time) and (time,) → (batch, time, width)."""
-        angles = places.unsqueeze(1) * self.waves  # (time, width / 2)
-        position = torch.cat((torch.sin(angles), torch.cos(angles)), dim=-1)[:, : self.width]
+        """Words at their places in the caption, int64 (rows,) each → (rows, width)."""
+        angles = places.unsqueeze(1) * self.waves  # (rows, width / 2)
+        position = torch.cat((torch.sin(angles), torch.cos(angles)), dim=-1)
         words: Tensor = self.dropout(self.word_vectors(tokens) * self.width**0.5 + position)
         return words
 
     def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Reading:
         """See `Decoder.forward`."""
-        time = tokens.shape[1]
-        places = torch.arange(time, device=tokens.device)
-        before = places.unsqueeze(1) >= places  # (time, time): words look at themselves and back
-        outputs = self._read(tokens, places)
-        for block, (keys, values) in zip(self._layers, self._see(features), strict=True):
-            words = block.back.remember(block.norm_back(outputs))
-            outputs = block(outputs, words, (keys[owner], values[owner]), before)
+        places = torch.arange(tokens.shape[1], device=tokens.device)
         mask = places < lengths.to(tokens.device).unsqueeze(1)  # (batch, time)
-        return Reading(self.dropout(self.last_norm(outputs[mask])), None)
+        layout = _Layout.of(mask)
+        rows = self._read(tokens[mask], places.expand_as(mask)[mask])
+        for block, (keys, values) in zip(self._layers, self._see(features), strict=True):
+            rows = block(rows, layout, (keys[owner], values[owner]))
+        return Reading(self.dropout(self.last_norm(rows)), None)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """See `Decoder.logits`."""
@@ -143,14 +189,15 @@ class TransformerDecoder(Decoder):
         """See `Decoder.step`."""
         word_keys, word_values, region_keys, region_values = state
         place = torch.full((1,), word_keys.shape[2], device=tokens.device)
-        outputs = self._read(tokens.unsqueeze(1), place)  # (batch, 1, width)
-        all_keys, all_values = [], []
+        rows = self._read(tokens, place)  # (batch, width)
+        words = []
         for layer, block in enumerate(self._layers):
-            key, value = block.back.remember(block.norm_back(outputs))
-            keys = torch.cat((word_keys[:, layer], key), dim=1)  # (batch, time, width)
-            values = torch.cat((word_values[:, layer], value), dim=1)
-            outputs = block(outputs, (keys, values), (region_keys[:, layer], region_values[:, layer]))
-            all_keys.append(keys)
-            all_values.append(values)
-        log_probs = F.log_softmax(self.logits(self.last_norm(outputs[:, 0])), dim=-1)
-        return log_probs, (torch.stack(all_keys, dim=1), torch.stack(all_values, dim=1), region_keys, region_values)
+            rows, after = block.step(
+                rows,
+                (word_keys[:, layer], word_values[:, layer]),
+                (region_keys[:, layer], region_values[:, layer]),
+            )
+            words.append(after)
+        keys, values = (torch.stack(each, dim=1) for each in zip(*words, strict=True))
+        log_probs = F.log_softmax(self.logits(self.last_norm(rows)), dim=-1)
+        return log_probs, (keys, values, region_keys, region_values)
