@@ -3,6 +3,8 @@
 `cli/build.py` derives the flags and the YAML keys of `build_and_run.py` from these classes: a field's name is its flag
 and its key, the sentence under `Args:` is its help text. A value of another type is refused, not converted: what Python
 and bundles give is held to the same types as flags.
+
+(Longer than 300 lines: half of it is the help texts, and a default has one home.)
 """
 
 from __future__ import annotations

@@ -14,14 +14,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER
 from captioner.config import DecodeConfig
 from captioner.datasets.base import CaptionDataset, Judge
 from captioner.decoding.decode import decode
@@ -38,10 +37,8 @@ from captioner.metrics.likelihood import perplexity, retrieval
 from captioner.metrics.table import format_table
 from captioner.metrics.tokenizer import tokenize
 from captioner.metrics.tutorial import tutorial_bleu
-from captioner.pipeline.features import Features
+from captioner.pipeline.exported import AT_ONCE, Exported, batches
 from captioner.pipeline.workspace import Workspace, read_lines, write_json, write_text
-from captioner.runtime.onnx_step import OnnxStepModel
-from captioner.runtime.session import OnnxEncoder
 from captioner.text.vocabulary import Vocabulary
 from captioner.types import Candidate, Score
 
@@ -52,35 +49,7 @@ GREEDY = "greedy"
 NEAREST = "nearest"
 RETRIEVAL_POOL = 100
 """Pictures among which a caption is looked for, and captions among which a picture's: all pairs have to be scored."""
-_AT_ONCE = 64
 _TRAINING_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The exported captioner, and the features it looks at."""
-
-    features: Features
-    vocabulary: Vocabulary
-    steps: OnnxStepModel
-    encoder: OnnxEncoder | None
-    """None when the features are stored already."""
-
-    @classmethod
-    def open(cls, workspace: Workspace, threads: int) -> Exported:
-        """Open the graphs of a build."""
-        features = Features.load(workspace.features)
-        return cls(
-            features,
-            Vocabulary.load(workspace.vocabulary),
-            OnnxStepModel(workspace.graphs / DECODER_START, workspace.graphs / DECODER_STEP, threads),
-            OnnxEncoder(workspace.graphs / ENCODER, threads) if features.encoder.trained_with_decoder else None,
-        )
-
-    def see(self, rows: np.ndarray) -> np.ndarray:
-        """The features of rows of the store, float32 (rows, *shape)."""
-        inputs = self.features.inputs(rows)
-        return self.encoder(inputs) if self.encoder else inputs
 
 
 def scored_splits(dataset: CaptionDataset) -> list[str]:
@@ -168,15 +137,10 @@ def _caption(
 ) -> list[Candidate]:
     found: list[Candidate] = []
     for rows in tqdm(
-        list(_batches(pictures)), desc=f"  {title}", unit=" batches", leave=False, disable=not sys.stderr.isatty()
+        list(batches(pictures)), desc=f"  {title}", unit=" batches", leave=False, disable=not sys.stderr.isatty()
     ):
         found += [best[0] for best in decode(model.steps, model.see(rows), decoding, model.vocabulary.special)]
     return found
-
-
-def _batches(pictures: Sequence[Mapping[str, Any]], size: int = _AT_ONCE) -> Iterator[np.ndarray]:
-    rows = np.array([picture["row"] for picture in pictures], np.int64)
-    return (rows[begin : begin + size] for begin in range(0, len(rows), size))
 
 
 def _truth(predictions: Mapping[str, str], judge: Judge | None) -> tuple[Score, ...]:
@@ -198,15 +162,15 @@ def _truth(predictions: Mapping[str, str], judge: Judge | None) -> tuple[Score, 
 
 def _nearest(model: Exported, pictures: Sequence[Mapping[str, Any]], pairs: CaptionPairs, workspace: Workspace) -> Line:
     """The caption of the training picture that is nearest in feature space, by cosine (Devlin et al. 2015)."""
-    wanted = np.concatenate([_unit(model.see(rows)) for rows in _batches(pictures)])  # (pictures, channels)
+    wanted = np.concatenate([_unit(model.see(rows)) for rows in batches(pictures)])  # (pictures, channels)
     training = list(read_lines(workspace.pictures("train")))
     best = np.full(len(wanted), -np.inf)
     place = np.zeros(len(wanted), np.int64)
     bar = tqdm(
-        list(_batches(training, _TRAINING_AT_ONCE)), desc="  nearest", leave=False, disable=not sys.stderr.isatty()
+        list(batches(training, _TRAINING_AT_ONCE)), desc="  nearest", leave=False, disable=not sys.stderr.isatty()
     )
     for number, rows in enumerate(bar):
-        seen = [_unit(model.see(part)) for part in np.array_split(rows, max(1, len(rows) // _AT_ONCE))]
+        seen = [_unit(model.see(part)) for part in np.array_split(rows, max(1, len(rows) // AT_ONCE))]
         likeness = wanted @ np.concatenate(seen).T  # (pictures, training pictures)
         closest = likeness.argmax(axis=1)
         likeness = likeness[np.arange(len(wanted)), closest]
@@ -234,8 +198,8 @@ def _likelihoods(model: Exported, pictures: Sequence[Mapping[str, Any]]) -> tupl
     """Perplexity of all references, and retrieval among the first pictures with one reference each."""
     special = model.vocabulary.special
     log_probs, tokens, counts = [], [], []
-    for begin in range(0, len(pictures), _AT_ONCE):
-        part = pictures[begin : begin + _AT_ONCE]
+    for begin in range(0, len(pictures), AT_ONCE):
+        part = pictures[begin : begin + AT_ONCE]
         seen = model.see(np.array([picture["row"] for picture in part], np.int64))
         owners = np.repeat(np.arange(len(part)), [len(picture["captions"]) for picture in part])
         captions = [model.vocabulary.encode(caption) for picture in part for caption in picture["captions"]]
@@ -244,7 +208,7 @@ def _likelihoods(model: Exported, pictures: Sequence[Mapping[str, Any]]) -> tupl
         tokens += np.bincount(owners, [len(caption) + 1 for caption in captions], len(part)).astype(int).tolist()
         counts += [len(picture["captions"]) for picture in part]
     pool = pictures[:RETRIEVAL_POOL]
-    seen = np.concatenate([model.see(rows) for rows in _batches(pool)])
+    seen = np.concatenate([model.see(rows) for rows in batches(pool)])
     captions = [model.vocabulary.encode(picture["captions"][0]) for picture in pool]
     rows = np.repeat(np.arange(len(pool)), len(pool))
     pairs = caption_log_probs(model.steps, seen, captions * len(pool), rows, special)

@@ -19,6 +19,7 @@ from captioner.errors import BundleError, ConfigError
 from captioner.evaluation.confidence import Confidence
 from captioner.images import Picture, load_image
 from captioner.runtime.graphs import CaptionGraphs
+from captioner.runtime.onnx_step import ATTENDED
 from captioner.types import Candidate, Caption, CaptionCandidate, Word
 
 MUST_SAY, MUST_NOT_SAY = "must_say", "must_not_say"
@@ -75,6 +76,33 @@ class Captioner:
         remaining = iter(pictures)
         while chunk := list(islice(remaining, batch)):
             yield from self.caption_batch(chunk, **options)
+
+    def attention(self, picture: Picture, text: str | None = None) -> np.ndarray:
+        """Where the captioner looks for each word of a caption (Xu et al. 2015, section 5.4).
+
+        Args:
+            picture: as for `caption`.
+            text: the caption; None takes the one that the captioner gives.
+
+        Returns:
+            float32 (words, regions); each row adds up to 1, the regions are the positions of the picture row by row.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            ConfigError: the captioner does not look at regions, or several write together.
+        """
+        steps = self._graphs[0].steps
+        if len(self._graphs) > 1 or ATTENDED not in steps.state_names:
+            raise ConfigError("only a single captioner with the decoder `attention` can tell where it looks")
+        image = load_image(picture, at_least=self.bundle.manifest.preprocess.decode_side)
+        vocabulary = self.bundle.vocabulary
+        words = vocabulary.encode(self._caption_images([image], *self._chosen({}))[0].text if text is None else text)
+        state = steps.start(self._graphs[0].see([image]))
+        found = [state[ATTENDED]]  # what was looked at so far, (1, regions)
+        for token in [vocabulary.bos, *words][: len(words)]:  # a word is chosen after the one before it was read
+            _, state = steps.step(np.array([token]), state)
+            found.append(state[ATTENDED])
+        return np.diff(np.concatenate(found), axis=0)
 
     def check_options(self, **options: Any) -> None:
         """Raise ConfigError when one of the options for `caption` is unknown, of the wrong type or out of range."""

@@ -13,6 +13,8 @@ State = dict[str, np.ndarray]
 """The tensors of the state by the names that the graphs give them, one row a caption."""
 
 TOKENS, LOG_PROBS, FEATURES = "tokens", "log_probs", "features"
+ATTENDED = "attended"
+"""The tensor of the state that adds up where a decoder with attention has looked, (batch, regions)."""
 NEXT = "next_"
 """The step graph calls a state tensor `x` when it comes in and `next_x` when it goes out."""
 
@@ -33,20 +35,21 @@ class OnnxStepModel:
             or any(not kind.startswith("tensor(") for kind, _ in (*state.values(), *gives.values()))
         ):
             raise BundleError("the start graph and the step graph do not fit together; export the captioner again")
-        self._state_names = list(state)
+        self.state_names = list(state)
+        """The tensors of the state."""
         self.features_shape = begins[FEATURES][1]
         self.log_probs_shape = gives[LOG_PROBS][1]
 
     def start(self, features: np.ndarray) -> State:
         """See `StepModel.start`."""
-        values = run_graph(self._start, self._state_names, {FEATURES: features}, len(features))
-        return dict(zip(self._state_names, values, strict=True))
+        values = run_graph(self._start, self.state_names, {FEATURES: features}, len(features))
+        return dict(zip(self.state_names, values, strict=True))
 
     def step(self, tokens: np.ndarray, state: State) -> tuple[np.ndarray, State]:
         """See `StepModel.step`."""
-        wanted = [LOG_PROBS, *(NEXT + name for name in self._state_names)]
+        wanted = [LOG_PROBS, *(NEXT + name for name in self.state_names)]
         log_probs, *values = run_graph(self._step, wanted, {TOKENS: tokens, **state}, len(tokens))
-        return log_probs, dict(zip(self._state_names, values, strict=True))
+        return log_probs, dict(zip(self.state_names, values, strict=True))
 
     def reorder(self, state: State, rows: np.ndarray) -> State:
         """See `StepModel.reorder`."""

@@ -12,6 +12,7 @@ from PIL import Image
 
 import captioner
 from captioner.bundle import PRETRAINED, load_bundle, pretrained_bundle
+from captioner.errors import ConfigError
 from captioner.metrics.evaluate import evaluate
 
 FLICKR8K = Path(__file__).parents[3] / "shared" / "data" / "flickr8k"
@@ -51,6 +52,22 @@ def test_load_takes_it_when_nothing_was_trained(photo: Path) -> None:
     caption = model.caption(photo)
     assert 3 <= len(caption.words) <= 30
     assert caption.log_prob < 0
+
+
+def test_it_tells_where_it_looks_for_each_word(photo: Path) -> None:
+    model = captioner.load(PRETRAINED)
+    caption = model.caption(photo)
+    where = model.attention(photo)
+    assert where.shape == (len(caption.words), 49)
+    assert (where > 0).all()
+    np.testing.assert_allclose(where.sum(axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(model.attention(photo, caption.text), where, atol=1e-6)
+    prefix = " ".join(caption.text.split()[:2])  # later words change nothing of where it looked for earlier ones
+    np.testing.assert_allclose(model.attention(photo, prefix), where[:2], atol=1e-6)
+    assert np.abs(where[0] - where[-1]).max() > 1e-3
+    assert model.attention(photo, "").shape == (0, 49)
+    with pytest.raises(ConfigError, match="a single captioner with the decoder `attention`"):
+        captioner.load([PRETRAINED, PRETRAINED]).attention(photo)
 
 
 @pytest.mark.parametrize("command", [["-m", "captioner", "caption"], ["run_captioner.py"]])
