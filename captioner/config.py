@@ -190,6 +190,8 @@ class TrainConfig:
             from the true ones (Rennie et al. 2017): `mean` takes the mean of the other captions drawn for the picture
             as the baseline (Luo 2020), `greedy` the model's greedy caption, `off` learns from the true captions. Only
             for a model that has learned to write (`--start-from`), at a low learning rate.
+        ground: with --self-critical, weight of the loss on the true captions beside it, which keeps the captioner from
+            forgetting how people write (Paulus, Xiong and Socher 2017, arXiv 1705.04304, equation 16); 0 for none.
         samples: captions drawn for each picture in self-critical training.
         teachers: folders of finished builds or bundles, with commas between them, to learn from word by word as well
             (Hinton et al. 2015); they must know the same words and look at the same features.
@@ -217,6 +219,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     attend_all: float = 0.0
     self_critical: str = "off"
+    ground: float = 0.1
     samples: int = 5
     teachers: str = ""
     distill: float = 0.5
@@ -247,6 +250,7 @@ class TrainConfig:
             expected = "empty with --self-critical, which learns from no true captions"
             _require(not self.teachers, "teachers", self.teachers, expected)
         _require(0 < self.distill <= 1, "distill", self.distill, "a share above 0, at most 1")
+        _require(self.ground >= 0, "ground", self.ground, "0 (off) or more")
         _require(2 <= self.samples <= 100, "samples", self.samples, "2 to 100")
         _require(0 <= self.average < 1, "average", self.average, "a share below 1")
         _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")

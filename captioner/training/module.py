@@ -71,18 +71,16 @@ class CaptionTask(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch. Raises TrainingError when it is not a number."""
-        if self._critic is None:
-            features = self.model.look(batch.inputs)
+        drawn = self._drawn(self._critic, batch) if self._critic is not None else None
+        features = self.model.look(batch.inputs)
+        if drawn is None:
             loss, attended = self._loss(features, batch, self._teachers)
             captions = len(batch.lengths)
         else:
-            drawn = self._drawn(self._critic, batch)
-            features = self.model.look(batch.inputs)
-            logits, attended = self.model.write(features, drawn.owner, drawn.tokens[:, :-1], drawn.lengths)
-            loss = policy_loss(logits, drawn.tokens, drawn.lengths, drawn.advantages)
+            loss, attended = self._policy_loss(features, drawn)
             captions = len(drawn.lengths)
-            reward = 100 * drawn.rewards.mean()
-            self.log(TRAIN_REWARD, reward, on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
+            if self._config.ground > 0:
+                loss = loss + self._config.ground * self._loss(features, batch)[0]
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
         if attended is not None and self._config.attend_all > 0:
             loss = loss + self._config.attend_all * attend_all_loss(attended)
@@ -104,6 +102,13 @@ class CaptionTask(lightning.LightningModule):
             expected = teachers.probabilities(features.detach(), *parts)
             loss = loss + self._config.distill * (distillation_loss(logits, expected) - loss)
         return loss, attended
+
+    def _policy_loss(self, features: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor | None]:
+        """The loss of captions that the model drew itself, and what they looked at."""
+        logits, attended = self.model.write(features, drawn.owner, drawn.tokens[:, :-1], drawn.lengths)
+        reward, captions = 100 * drawn.rewards.mean(), len(drawn.lengths)
+        self.log(TRAIN_REWARD, reward, on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
+        return policy_loss(logits, drawn.tokens, drawn.lengths, drawn.advantages), attended
 
     def _drawn(self, critic: SelfCritic, batch: Batch) -> Drawn:
         """Captions that the model draws for the pictures of a batch, as it is in use: without dropout."""

@@ -151,7 +151,14 @@ def train(folder, **options):
     def score_dev(found):
         return float(sum(len(set(said) & set(true[0])) for said, true in zip(found, captions, strict=True)))
 
-    chosen = {"self_critical": "mean", "start_from": "somewhere", "learning_rate": 0.01, "epochs": 60, **options}
+    chosen = {
+        "self_critical": "mean",
+        "start_from": "somewhere",
+        "learning_rate": 0.01,
+        "epochs": 60,
+        "ground": 0.0,
+        **options,
+    }
     config = TrainConfig(batch_size=3, accelerator="cpu", seed=3, warmup=0.0, weight_decay=0.0, **chosen)
     critic = SelfCritic(split, SPECIAL, samples=8, baseline=config.self_critical, max_length=6)
     task = CaptionTask(model, config, SPECIAL, score_dev, 6, SIZES, critic)
