@@ -173,6 +173,13 @@ def test_training_raises_the_reward(tmp_path, baseline):
     assert np.mean(rewards[-5:]) > 1.8 * np.mean(rewards[:5])
 
 
+def test_the_true_captions_beside_it_keep_the_model_from_forgetting_them(tmp_path):
+    """What reward alone does to the loss on true captions, a little of that loss beside it prevents."""
+    alone, _ = train(tmp_path / "alone", epochs=20, patience=99)
+    beside, _ = train(tmp_path / "beside", epochs=20, patience=99, ground=1.0)
+    assert beside.history[-1]["dev_loss"] < 0.9 * alone.history[-1]["dev_loss"]
+
+
 def test_a_model_that_gets_worse_is_not_kept(tmp_path, capsys):
     """The model that training started from is epoch 0, and stays when nothing is better."""
     torch.manual_seed(1)
