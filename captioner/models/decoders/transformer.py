@@ -5,8 +5,9 @@ part instead of after it (Xiong et al. 2020, "On layer normalization in the Tran
 2002.04745), which needs no careful warm-up. Word vectors are the rows of the word layer (section 3.4 of the former).
 In use, keys and values of earlier words are kept in the state and not computed again.
 
-Captions of different lengths are kept as rows, a word each, and stand side by side, padded, only while they look: four
-rows in ten would be padding otherwise. Knows nothing of how the next word is chosen.
+Captions of different lengths are kept as rows, a word each: four rows in ten would be padding otherwise. They stand
+side by side only while they look, back by captions, across by pictures, so that no picture is copied for each of its
+captions. Knows nothing of how the next word is chosen.
 """
 
 from __future__ import annotations
@@ -29,27 +30,33 @@ _SUBLAYERS = 3
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the rows of all captions stand when the captions stand side by side."""
+    """Where rows stand when those that look at the same things stand side by side."""
 
     spread: Callable[[Tensor], Tensor]
-    """(rows, width) → (batch, time, width)"""
+    """(rows, width) → (groups, longest, width)"""
     gather: Callable[[Tensor], Tensor]
-    """(batch, time, width) → (rows, width)"""
+    """(groups, longest, width) → (rows, width)"""
 
     @classmethod
-    def of(cls, mask: Tensor) -> _Layout:
-        """The layout of captions whose words are where `mask`, bool (batch, time), is true."""
-        index = mask.flatten().nonzero().squeeze(1)  # (rows,)
+    def of(cls, group: Tensor, groups: int) -> _Layout:
+        """The layout of rows that belong to these groups, int64 (rows,); within a group they keep their order."""
+        counts = torch.bincount(group, minlength=groups)  # (groups,)
+        longest = int(counts.max())
+        order = torch.argsort(group, stable=True)
+        first = counts.cumsum(0) - counts
+        index = torch.empty_like(group)
+        index[order] = torch.arange(len(group), device=group.device) - first[group[order]]
+        index += group * longest
 
         def spread(rows: Tensor) -> Tensor:
-            captions: Tensor = rows.new_zeros(mask.numel(), rows.shape[1]).index_copy(0, index, rows)
-            return captions.view(*mask.shape, -1)
+            places: Tensor = rows.new_zeros(groups * longest, rows.shape[1]).index_copy(0, index, rows)
+            return places.view(groups, longest, -1)
 
-        return cls(spread, lambda captions: captions.flatten(0, 1).index_select(0, index))
+        return cls(spread, lambda places: places.flatten(0, 1).index_select(0, index))
 
 
-_ONE_WORD = _Layout(lambda rows: rows.unsqueeze(1), lambda captions: captions.squeeze(1))
-"""One word of each caption: time is 1."""
+_ONE_WORD = _Layout(lambda rows: rows.unsqueeze(1), lambda places: places.squeeze(1))
+"""One word of each caption, which looks alone."""
 
 
 class _Heads(nn.Module):
@@ -68,9 +75,9 @@ class _Heads(nn.Module):
         return keys, values
 
     def forward(self, rows: Tensor, layout: _Layout, keys: Tensor, values: Tensor, *, back: bool = False) -> Tensor:
-        """What the rows find among keys and values (batch, length, width); `back`: a word sees itself and those before.
+        """What the rows find among keys and values (groups, length, width): (rows, width).
 
-        Returns (rows, width).
+        `back`: a word sees itself and those before it.
         """
         sides = (layout.spread(self.query(rows)), keys, values)
         query, keys, values = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in sides)
@@ -90,17 +97,17 @@ class _Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def look_across_and_think(self, rows: Tensor, layout: _Layout, regions: tuple[Tensor, Tensor]) -> Tensor:
-        """The second and third part of a layer; `regions` are keys and values (batch, regions, width)."""
+        """The second and third part of a layer; `regions` are keys and values (groups, regions, width)."""
         rows = rows + self.dropout(self.across(self.norm_across(rows), layout, *regions))
         after: Tensor = rows + self.dropout(self.think(self.norm_think(rows)))
         return after
 
-    def forward(self, rows: Tensor, layout: _Layout, regions: tuple[Tensor, Tensor]) -> Tensor:
-        """One layer over whole captions: (rows, width) → the same."""
+    def forward(self, rows: Tensor, captions: _Layout, pictures: _Layout, regions: tuple[Tensor, Tensor]) -> Tensor:
+        """One layer over whole captions: (rows, width) → the same; rows look back by captions, across by pictures."""
         normed = self.norm_back(rows)
-        words = [layout.spread(each) for each in self.back.remember(normed)]
-        rows = rows + self.dropout(self.back(normed, layout, *words, back=True))
-        return self.look_across_and_think(rows, layout, regions)
+        words = [captions.spread(each) for each in self.back.remember(normed)]
+        rows = rows + self.dropout(self.back(normed, captions, *words, back=True))
+        return self.look_across_and_think(rows, pictures, regions)
 
     def step(
         self, rows: Tensor, words: tuple[Tensor, Tensor], regions: tuple[Tensor, Tensor]
@@ -168,10 +175,11 @@ class TransformerDecoder(Decoder):
         """See `Decoder.forward`."""
         places = torch.arange(tokens.shape[1], device=tokens.device)
         mask = places < lengths.to(tokens.device).unsqueeze(1)  # (batch, time)
-        layout = _Layout.of(mask)
+        caption = mask.nonzero()[:, 0]  # (rows,)
+        captions, pictures = _Layout.of(caption, len(tokens)), _Layout.of(owner[caption], len(features))
         rows = self._read(tokens[mask], places.expand_as(mask)[mask])
-        for block, (keys, values) in zip(self._layers, self._see(features), strict=True):
-            rows = block(rows, layout, (keys[owner], values[owner]))
+        for block, regions in zip(self._layers, self._see(features), strict=True):
+            rows = block(rows, captions, pictures, regions)
         return Reading(self.dropout(self.last_norm(rows)), None)
 
     def logits(self, outputs: Tensor) -> Tensor:
