@@ -6,7 +6,7 @@ EXTRAS ?= train,dev
 # Threads that spin while they wait take the processor from each other.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-all test-base check format bench clean
+.PHONY: demo test test-all test-base check format bench pretrained clean
 
 demo: .venv/installed            ## train on the drawn scenes, then caption held-back ones (minutes)
 	$(BIN)/python build_and_run.py
@@ -37,6 +37,11 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/metrics.py
+
+pretrained: .venv/installed      ## train the captioner that ships: make pretrained DATA=FLICKR8K ENCODER=MOBILENET (hours)
+	$(BIN)/python build_and_run.py --config configs/flickr8k_attention.yaml --data $(DATA) --encoder $(ENCODER) --out runs/attention
+	$(BIN)/python build_and_run.py --config configs/flickr8k_finetuned.yaml --data $(DATA) --encoder $(ENCODER) --start-from runs/attention --out runs/finetuned
+	$(BIN)/python build_and_run.py --config configs/flickr8k_self_critical.yaml --data $(DATA) --encoder runs/finetuned --start-from runs/finetuned --model-card docs/model-card.md --out runs/pretrained
 
 clean:
 	rm -rf .venv .venv-base build dist *.egg-info
