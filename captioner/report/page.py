@@ -159,7 +159,7 @@ class Report:
             for name, key in parts
             if all(key in row for row in history)  # builds of earlier versions have no loss on dev
         ]
-        yield Chart("Loss", losses, marked)
+        yield Chart("Loss" if len(parts) > 1 else "Loss on dev", losses, marked)
         yield Chart("CIDEr on dev, greedy", [Curve("dev", [row["dev_cider"] for row in history])], marked)
 
     @property

@@ -216,6 +216,6 @@ def test_self_critical_training_shows_its_reward_and_no_loss_that_is_none():
     ]
     text = page(report(training={"epochs": 2, "best_epoch": 2, "seconds": 9.0, "history": history}))
     assert "Reward in training over 2 epochs: training from 31.00 to 32.00" in text
-    assert "Loss over 2 epochs: dev from 2.90 to 2.90" in text
+    assert "Loss on dev over 2 epochs: dev from 2.90 to 2.90" in text
     kept_start = page(report(training={"epochs": 2, "best_epoch": 0, "seconds": 9.0, "history": history}))
     assert "no epoch was better than the model that training started from" in kept_start
