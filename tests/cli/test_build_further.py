@@ -1,15 +1,24 @@
 """Builds that go on from other builds, as a user types them: another's encoder, drawn captions, teachers."""
 
 import json
+import shutil
 
 import pytest
-from conftest import SMALL, run
+from conftest import SMALL, Built, run
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 OPTIONS = [option for option in SMALL if option not in ("--out", "runs/scenes")]
 """Those of the small captioner that the tests share, with another place for the result."""
+
+
+@pytest.fixture(scope="module")
+def built(built, tmp_path_factory):
+    """The shared captioner in a folder of these tests' own: the others count on its being the newest one."""
+    cwd = tmp_path_factory.mktemp("further")
+    shutil.copytree(built.cwd / "runs" / "scenes", cwd / "runs" / "scenes")
+    return Built(cwd, built.process)
 
 
 def build(built, name, *options, status=0):
@@ -62,6 +71,16 @@ def test_a_bundle_carries_the_licences_and_the_model_card_that_it_is_given(built
     assert (folder / "bundle" / "model-card.md").read_text(encoding="utf-8") == "# A card\n"
     refused, _ = build(built, "refused", "--model-card", "nowhere.md", status=2)
     assert "cannot read nowhere.md" in refused.stderr
+
+
+def test_a_transformer_ships_in_int8_and_writes(built):
+    """Its state grows with every word, in the graphs too."""
+    options = ("--encoder", "builtin", "--features", "grid", "--decoder", "transformer", "--heads", "2")
+    _, folder = build(built, "transformer", *options, "--layers", "2", "--quantize", "int8")
+    assert manifest(folder)["decoder"]["layers"] == 2
+    done = run("run_captioner.py", str(built.pictures[0]), "--model", str(folder), "--beam", "3", cwd=built.cwd)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{built.pictures[0]}: ")
 
 
 def test_self_critical_training_from_nothing_is_refused(built):
