@@ -129,7 +129,10 @@ def test_metrics(tmp_path: Path) -> None:
         assert "pycocoevalcap is left out: it needs" in finished.stderr
 
 
+@pytest.mark.torch
+@pytest.mark.slow
 def test_training_beside_the_matrix_rate(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     result, _ = run("training.py", tmp_path, "--steps=2", "--runs=1", "--batch-size=2", threads=1)
     for decoder in ("lstm", "attention", "transformer"):
         assert 0 < result["figures"][f"{decoder}, share of the matrix rate"]["median"] < 1.5
