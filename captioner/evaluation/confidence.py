@@ -1,6 +1,6 @@
 """From log-probability to confidence: the probability that a caption is acceptable, calibrated on held-back pictures.
 
-A caption counts as acceptable when its own CIDEr is above a stated threshold. The mean log-probability of its words
+A caption counts as acceptable when its own CIDEr, or another measure of it, is above a stated threshold. The mean log-probability of its words
 tells such captions from others to a degree; a logistic curve through the two (J. Platt, "Probabilistic outputs for
 support vector machines", 1999, with the smoothed targets of its section 2.2) turns it into a probability. Whether these
 can be believed is what the reliability curve shows (Guo et al. 2017, arXiv 1706.04599, section 2), drawn from pictures
@@ -35,7 +35,7 @@ class Confidence:
     intercept: float
     """Its value where the mean log-probability is 0, before the logistic function."""
     acceptable: float
-    """The CIDEr above which a caption is acceptable."""
+    """The CIDEr, or other measure, above which a caption is acceptable."""
 
     def __call__(self, log_prob: float, tokens: int) -> float:
         """The probability that a caption is acceptable.
@@ -108,18 +108,18 @@ class Calibration:
 
 
 def calibrate(
-    log_probs: Sequence[float], tokens: Sequence[int], cider: Sequence[float], acceptable: float = ACCEPTABLE_CIDER
+    log_probs: Sequence[float], tokens: Sequence[int], values: Sequence[float], acceptable: float = ACCEPTABLE_CIDER
 ) -> Calibration:
     """Fit the curve to captions of held-back pictures, at least one.
 
     Args:
         log_probs: of each caption, natural logarithm.
         tokens: how many words each has, the end token counted.
-        cider: of each caption against the references of its picture, on the scale of 0 to 1000.
-        acceptable: the CIDEr above which a caption is acceptable.
+        values: of each caption: its CIDEr against the references of its picture, or another measure.
+        acceptable: the value above which a caption is acceptable.
     """
     means = np.asarray(log_probs, np.float64) / np.maximum(1, np.asarray(tokens))  # (pictures,)
-    good = np.asarray(cider) > acceptable
+    good = np.asarray(values) > acceptable
     held_out = np.empty(len(means))
     for fold in range(_FOLDS):
         mine = np.arange(len(means)) % _FOLDS == fold

@@ -26,7 +26,7 @@ from captioner.datasets.base import CaptionDataset, Judge
 from captioner.decoding.decode import decode
 from captioner.decoding.likelihood import caption_log_probs
 from captioner.evaluation.assess import Line, frame
-from captioner.evaluation.confidence import calibrate
+from captioner.evaluation.confidence import ACCEPTABLE_CIDER, calibrate
 from captioner.metrics.base import CaptionPairs, Statistics
 from captioner.metrics.bootstrap import bootstrap, interval
 from captioner.metrics.coco_java import Meteor, Spice
@@ -47,6 +47,8 @@ FRAMING = "framing.json"
 CONFIDENCE = "confidence.json"
 GREEDY = "greedy"
 NEAREST = "nearest"
+HALF_TRUE = 50.0
+"""Captions judged by the data set have 100 or 0."""
 RETRIEVAL_POOL = 100
 """Pictures among which a caption is looked for, and captions among which a picture's: all pairs have to be scored."""
 _TRAINING_AT_ONCE = 1024
@@ -247,11 +249,17 @@ def _write_framing(
 def _write_confidence(
     workspace: Workspace, split: str, search: str, found: Sequence[Candidate], scores: Sequence[Score]
 ) -> None:
-    cider = next(score for score in scores if score.name == "CIDEr")
+    # Whether a caption is true is the better question, where the data set can tell.
+    by_name = {score.name: score for score in scores}
+    measure, acceptable = ("True", HALF_TRUE) if "True" in by_name else ("CIDEr", ACCEPTABLE_CIDER)
     calibration = calibrate(
-        [each.log_prob for each in found], [len(each.token_log_probs) for each in found], cider.per_image
+        [each.log_prob for each in found],
+        [len(each.token_log_probs) for each in found],
+        by_name[measure].per_image,
+        acceptable,
     )
-    write_json(workspace.evaluation / CONFIDENCE, {"split": split, "search": search, **calibration.to_json()})
+    facts = {"split": split, "search": search, "measure": measure, **calibration.to_json()}
+    write_json(workspace.evaluation / CONFIDENCE, facts)
 
 
 def _write_predictions(

@@ -65,6 +65,7 @@ def report(**changes) -> Report:
         "shown": [shown()],
         "gallery_note": "the best and the worst",
         "confidence": {
+            "measure": "CIDEr",
             "acceptable": 40.0,
             "accepted": 0.437,
             "error": 0.031,
@@ -205,6 +206,8 @@ def test_the_reliability_of_confidence_is_shown_row_by_row():
     assert rows == [("21", "20", "617"), ("66", "68", "617")]
     assert "a CIDEr above 40: 44 % of the captions are" in text
     assert "3.1 points apart" in text
+    judged = page(report(confidence={**report().confidence, "measure": "True", "acceptable": 50.0}))
+    assert "true of the picture: 44 % of the captions are" in judged
     assert 'id="reliability"' not in page(report(confidence=None))
 
 
