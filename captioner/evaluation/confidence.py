@@ -1,10 +1,10 @@
 """From log-probability to confidence: the probability that a caption is acceptable, calibrated on held-back pictures.
 
-A caption counts as acceptable when its own CIDEr, or another measure of it, is above a stated threshold. The mean log-probability of its words
-tells such captions from others to a degree; a logistic curve through the two (J. Platt, "Probabilistic outputs for
-support vector machines", 1999, with the smoothed targets of its section 2.2) turns it into a probability. Whether these
-can be believed is what the reliability curve shows (Guo et al. 2017, arXiv 1706.04599, section 2), drawn from pictures
-that the curve was not fitted to.
+A caption counts as acceptable when its own CIDEr, or another measure of it, is above a stated threshold. The mean log-
+probability of its words tells such captions from others to a degree; a logistic curve through the two (J. Platt,
+"Probabilistic outputs for support vector machines", 1999, with the smoothed targets of its section 2.2) turns it into a
+probability. Whether these can be believed is what the reliability curve shows (Guo et al. 2017, arXiv 1706.04599,
+section 2), drawn from pictures that the curve was not fitted to.
 """
 
 from __future__ import annotations
