@@ -107,22 +107,30 @@ class EncoderConfig:
         features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.
         framing: `whole` squeezes the whole frame into the encoder's square, `center` cuts the square out of the middle
             as the encoder's own recipe does.
+        picture_size: side of that square in pixels; 0 is what the encoder was trained at. A larger one shows more detail,
+            and a grid of more regions, for more time.
         views: ways to see each training picture, of which every epoch takes one at random: 1 is the picture itself, 2
             its mirror image too, and further ones are random parts of it. Each is kept in the feature store.
         finetune: train a pretrained encoder further, together with the decoder; what its batch norm has learned stays.
             Begin with a decoder that has learned before (`--start-from`).
+        frozen: with --finetune, share of the encoder's layers that stay as they are, counted from the picture on: the
+            first ones see edges and colours, as useful for one task as for another, and cost most of the time.
     """
 
     encoder: str = AUTO
     encoder_weights: str = ""
     features: str = "pooled"
     framing: str = "whole"
+    picture_size: int = 0
     views: int = 1
     finetune: bool = False
+    frozen: float = 0.0
 
     def __post_init__(self) -> None:
         _check_types(self)
+        _require(0 <= self.picture_size <= 1024, "picture_size", self.picture_size, "0 (the encoder's own) to 1024")
         _require(1 <= self.views <= MAX_VIEWS, "views", self.views, f"1 to {MAX_VIEWS}")
+        _require(0 <= self.frozen < 1, "frozen", self.frozen, "a share from 0 up to, not including, 1")
         _require(bool(self.encoder), "encoder", self.encoder, "a name, a hub id or a folder")
         _one_of("features", self.features, FEATURE_KINDS)
         _one_of("framing", self.framing, FRAMINGS)

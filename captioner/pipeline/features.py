@@ -206,6 +206,11 @@ def _open_captioners(
     bundle = load_bundle(folder)
     manifest, graph = bundle.manifest, bundle.path(ENCODER)
     spec = replace(manifest.preprocess, framing=config.framing)
+    if config.picture_size not in (0, spec.size):
+        raise ConfigError(
+            f"--picture-size {config.picture_size}: the encoder of {config.encoder} is finished, and looks at pictures "
+            f"of {spec.size} × {spec.size}; leave --picture-size away"
+        )
     shape = tuple(manifest.encoder["feature_shape"])
     gives = "grid" if len(shape) == 2 else "pooled"
     sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()[:16]

@@ -56,9 +56,9 @@ def test_small_cnn_is_learned_from_scratch(features, shape):
 
 
 def test_small_cnn_of_another_size():
-    assert SmallCnn(96, features="grid").feature_shape == (144, 128)
+    assert SmallCnn(features="grid", size=96).feature_shape == (144, 128)
     with pytest.raises(ConfigError, match="multiple of 8"):
-        SmallCnn(100, features="grid")
+        SmallCnn(features="grid", size=100)
 
 
 def test_pooled_features_of_small_cnn_tell_left_from_right():

@@ -6,6 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
 from captioner.bundle import DECODER_START, DECODER_STEP  # noqa: E402
 from captioner.config import DecoderConfig  # noqa: E402
 from captioner.export import export_decoder, export_encoder  # noqa: E402
@@ -14,7 +17,7 @@ from captioner.models.decoders.registry import build_decoder  # noqa: E402
 from captioner.models.encoders.small_cnn import SmallCnn  # noqa: E402
 from captioner.quantize import quantize_decoder, quantize_encoder  # noqa: E402
 from captioner.runtime.onnx_step import OnnxStepModel  # noqa: E402
-from captioner.runtime.session import OnnxEncoder  # noqa: E402
+from captioner.runtime.session import OnnxEncoder, open_session  # noqa: E402
 
 SIZES = DecoderSizes((4, 32), 60, pad=0)
 
@@ -37,6 +40,32 @@ def test_an_encoder_in_int8_sees_nearly_the_same(tmp_path):
     cosine = (found * expected).sum() / np.linalg.norm(found) / np.linalg.norm(expected)
     assert 0.98 < cosine < 1
     assert [each.name for each in tmp_path.iterdir()] == ["encoder.onnx"]
+
+
+def test_rounded_weights_do_not_shift_what_an_encoder_sees(tmp_path):
+    """One convolution, nearly all of whose weights are rounded down by 0.4 of a step: all it gives would be lower."""
+    weights = np.full((4, 3, 3, 3), 10.4 / 127, np.float32)
+    weights[:, 0, 0, 0] = 1  # the largest one says how large a step is
+    shape = ["batch", 3, 16, 16]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["pixels", "weights"], ["features"])],
+        "encoder",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 4, 14, 14])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    path = tmp_path / "encoder.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    random = np.random.default_rng(0)
+    examples = [random.uniform(0, 1, (8, 3, 16, 16)).astype(np.float32) for _ in range(4)]
+
+    def answer():
+        return open_session(path).run(None, {"pixels": examples[0]})[0]
+
+    expected = answer()
+    quantize_encoder(path, examples)
+    lost = 26 * 0.4 / 127 * 0.5  # of 26 weights, for inputs of 0.5 on average
+    assert abs((answer() - expected).mean()) < 0.2 * lost
 
 
 @pytest.mark.parametrize("options", [{}, {"decoder": "attention"}], ids=["lstm", "attention"])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captioner.images import PreprocessSpec
+from captioner.models.encoders.folding import fold_batch_norms
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -33,17 +34,25 @@ class Encoder(nn.Module):
     is_finetuned: bool = False
     """Whether pretrained weights are trained further, together with the decoder."""
 
-    def finetune(self) -> None:
+    def finetune(self, frozen: float = 0.0) -> None:
         """Let pretrained weights be trained together with the decoder, all but those of batch norm.
 
         The statistics of a few pictures at a time would take the place of those of a million, and the network would be
-        another one in use than in training.
+        another one in use than in training. Being constant, batch norm becomes part of the convolution before it.
+
+        Args:
+            frozen: share of the layers, counted from the picture on, that stay as they are too.
         """
         self.is_finetuned = self.trained_with_decoder = True
         self.origin += ", trained further"
+        side = self.preprocess.size
+        fold_batch_norms(self, torch.zeros(1, 3, side, side))
         for module in self.modules():
             if isinstance(module, _BATCH_NORMS):
                 module.requires_grad_(False)
+        layers = [module for module in self.modules() if any(True for _ in module.parameters(recurse=False))]
+        for layer in layers[: round(frozen * len(layers))]:
+            layer.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster to train on a CPU
         self.train()
 

@@ -33,7 +33,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     if config.finetune and encoder.trained_with_decoder:
         raise ConfigError(f"--finetune is for pretrained encoders; {config.encoder} is trained in any case")
     if config.finetune:
-        encoder.finetune()
+        encoder.finetune(config.frozen)
     if not encoder.trained_with_decoder:
         encoder.eval().requires_grad_(False)
     return encoder
@@ -42,11 +42,13 @@ def build_encoder(config: EncoderConfig) -> Encoder:
 def _construct(config: EncoderConfig) -> Encoder:
     if config.encoder in _VGG16:
         weights_file = Path(config.encoder_weights) if config.encoder_weights else None
-        return Vgg16(weights_file, features=config.features, framing=config.framing)
+        return Vgg16(weights_file, features=config.features, framing=config.framing, size=config.picture_size)
     if config.encoder == "small_cnn":
-        return SmallCnn(features=config.features, framing=config.framing)
+        return SmallCnn(features=config.features, framing=config.framing, size=config.picture_size)
     if Path(config.encoder).is_dir() or _HUB_ID.fullmatch(config.encoder):
-        return TransformersBackbone(config.encoder, features=config.features, framing=config.framing)
+        return TransformersBackbone(
+            config.encoder, features=config.features, framing=config.framing, size=config.picture_size
+        )
     raise ConfigError(
         f"--encoder is {config.encoder!r}; expected one of {', '.join(ENCODERS)}, an existing folder with a captioner "
         "or a transformers vision model, or a hub id such as google/vit-base-patch16-224"

@@ -17,7 +17,7 @@ _LAYERS = ((32, 5, 2), (64, 3, 2), (96, 3, 2), (128, 3, 1), (128, 1, 1))
 """Channels, kernel and stride of each convolution; the last one lets colour and shape meet in one channel."""
 _CHANNELS = _LAYERS[-1][0]
 _POOLED = 256
-_STRIDE = 8
+_SIZE, _STRIDE = 64, 8
 
 
 class SmallCnn(Encoder):
@@ -29,15 +29,16 @@ class SmallCnn(Encoder):
     The first weights are drawn from torch's default generator: seed it (`torch.manual_seed`) before.
 
     Args:
-        size: side of the pictures, a multiple of 8.
         features: `pooled` or `grid`.
         framing: `whole` or `center`; both are the same for square pictures.
+        size: side of the pictures, a multiple of 8; 0 is 64.
 
     Raises `ConfigError` when `size` is no multiple of 8.
     """
 
-    def __init__(self, size: int = 64, *, features: str, framing: str = "whole") -> None:
+    def __init__(self, *, features: str, framing: str = "whole", size: int = 0) -> None:
         super().__init__()
+        size = size or _SIZE
         if size < _STRIDE or size % _STRIDE:
             raise ConfigError(
                 f"small_cnn cannot look at pictures of {size} × {size}; the side must be a multiple of {_STRIDE}"

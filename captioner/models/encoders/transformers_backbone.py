@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -40,18 +41,20 @@ class TransformersBackbone(Encoder):
         source: a local folder as `save_pretrained` writes it (read without network), or a hub id `owner/name`.
         features: `pooled` or `grid`.
         framing: `whole`, or `center`: cut the middle out as the model's own image processor does.
+        size: side of the pictures; 0 is what the model was trained at. Convolutions take others too.
 
     Raises `WeightsError` when the model cannot be had, is not complete, runs only with code of its own, or is no vision
     model.
     """
 
-    def __init__(self, source: str, *, features: str, framing: str) -> None:
+    def __init__(self, source: str, *, features: str, framing: str, size: int = 0) -> None:
         super().__init__()
         local = Path(source).is_dir()
         folder = Path(source).resolve() if local else _fetch_from_hub(source)
         with _quiet_transformers():
             config = _load_config(folder)
-            self.preprocess = preprocess_spec(folder, config, framing=framing)
+            recipe = preprocess_spec(folder, config, framing=framing)
+            self.preprocess = replace(recipe, size=size or recipe.size)
             self.backbone = _load_complete(folder, getattr(config, "vision_config", None) or config)
         self.name = folder.name if local else source
         self.origin = f"{folder.name} sha256:{_weights_digest(folder)}" if local else f"{source}@{folder.name}"

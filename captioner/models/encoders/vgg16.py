@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from captioner.cache import cache_folder
+from captioner.errors import ConfigError
 from captioner.images import PreprocessSpec
 from captioner.models.encoders.base import Encoder, pool_or_flatten
 from captioner.models.encoders.download import fetch
@@ -26,7 +27,7 @@ KERAS_URL = (
 KERAS_MD5 = "6d6bbae143d832006294945121d1f1fc"
 KERAS_BYTES = 58_889_256
 
-_REGIONS = 7 * 7  # five poolings halve 224 to 7
+_SIZE, _STRIDE = 224, 32  # five poolings halve 224 to 7
 
 
 class Vgg16(Encoder):
@@ -39,12 +40,16 @@ class Vgg16(Encoder):
         weights_file: torchvision .pth, timm .safetensors or Keras .h5; None fetches the Keras file into the cache.
         features: `pooled` or `grid`.
         framing: `whole`, or `center`: the shorter side becomes 256 and the middle 224 × 224 are cut out.
+        size: side of the pictures, 32 at least; 0 is 224. Another one changes both figures of `center` alike.
 
-    Raises `WeightsError` when the weights cannot be had or are not those of VGG16.
+    Raises `WeightsError` when the weights cannot be had or are not those of VGG16, `ConfigError` for a smaller size.
     """
 
-    def __init__(self, weights_file: Path | None, *, features: str, framing: str) -> None:
+    def __init__(self, weights_file: Path | None, *, features: str, framing: str, size: int = 0) -> None:
         super().__init__()
+        size = size or _SIZE
+        if size < _STRIDE:
+            raise ConfigError(f"vgg16 cannot look at pictures of {size} × {size}; the side must be {_STRIDE} at least")
         path = weights_file or fetch(
             KERAS_URL, cache_folder() / Path(KERAS_URL).name, checksum=KERAS_MD5, size=KERAS_BYTES
         )
@@ -53,8 +58,8 @@ class Vgg16(Encoder):
             self.features = _convolution_blocks()
         self.load_state_dict(weights.tensors, assign=True)
         self.name = "vgg16"
-        self.preprocess = _preprocess(framing, keras=weights.keras)
-        self.feature_shape = (512,) if features == "pooled" else (_REGIONS, 512)
+        self.preprocess = _preprocess(framing, size, keras=weights.keras)
+        self.feature_shape = (512,) if features == "pooled" else ((size // _STRIDE) ** 2, 512)
         self.trained_with_decoder = False
         with path.open("rb") as file:
             self.origin = f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -76,13 +81,13 @@ def _convolution_blocks() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _preprocess(framing: str, *, keras: bool) -> PreprocessSpec:
+def _preprocess(framing: str, size: int, *, keras: bool) -> PreprocessSpec:
     """How the pixels were prepared when the weights were trained."""
     crop_share = 224 / 256 if framing == "center" else 1.0
     if not keras:
-        return PreprocessSpec(size=224, framing=framing, crop_share=crop_share)  # with the mean and std of ImageNet
+        return PreprocessSpec(size=size, framing=framing, crop_share=crop_share)  # with the mean and std of ImageNet
     return PreprocessSpec(
-        size=224,
+        size=size,
         framing=framing,
         crop_share=crop_share,
         channel_order="bgr",
