@@ -107,8 +107,8 @@ class EncoderConfig:
         features: `pooled` gives the decoder one vector a picture, `grid` one vector a region.
         framing: `whole` squeezes the whole frame into the encoder's square, `center` cuts the square out of the middle
             as the encoder's own recipe does.
-        picture_size: side of that square in pixels; 0 is what the encoder was trained at. A larger one shows more detail,
-            and a grid of more regions, for more time.
+        picture_size: side of that square in pixels; 0 is what the encoder was trained at. A larger one shows more
+            detail, and gives a grid of more regions, for more time.
         views: ways to see each training picture, of which every epoch takes one at random: 1 is the picture itself, 2
             its mirror image too, and further ones are random parts of it. Each is kept in the feature store.
         finetune: train a pretrained encoder further, together with the decoder; what its batch norm has learned stays.
@@ -186,7 +186,8 @@ class TrainConfig:
         epochs: at most this many passes over the training pictures.
         batch_size: pictures in a batch; each brings all its captions.
         start_from: folder of a finished build or bundle to begin with the weights of, instead of fresh ones; it must
-            have the same decoder and be trained on the same words.
+            have the same decoder and be trained on the same words. Of several folders, with commas between them, the
+            mean of the weights (Wortsman et al. 2022); for those that began with the same weights themselves.
         learning_rate: the highest rate of AdamW, reached after warm-up, then falling as a cosine.
         encoder_learning_rate: the same for a pretrained encoder that is trained further.
         weight_decay: of AdamW, on matrices only.

@@ -3,9 +3,9 @@
 Encoders are quantised statically, weights by channel, with the ranges of the activations read off example pictures
 (Jacob et al. 2018, arXiv 1712.05877); what follows a convolution must be quantised with it, or its output takes up
 ranges that a ReLU then throws away. Rounding weights shifts the mean of what a convolution gives, for every picture
-alike, and in a narrow deep network this is most of the error; so the shift is measured on the examples and goes into the
-biases (Nagel et al. 2019, arXiv 1906.04721, section 4.2). Decoders are quantised dynamically: matrix products alone,
-whose inputs vary from word to word. What quantises is ONNX Runtime's own.
+alike, and in a narrow deep network this is most of the error; so the shift is measured on the examples and goes into
+the biases (Nagel et al. 2019, arXiv 1906.04721, section 4.2). Decoders are quantised dynamically: matrix products
+alone, whose inputs vary from word to word. What quantises is ONNX Runtime's own.
 """
 
 from __future__ import annotations

@@ -48,22 +48,28 @@ class CaptionModel(nn.Module):
         return self.write(self.look(inputs), owner, tokens, lengths)
 
 
-def start_from(model: CaptionModel, weights: Mapping[str, Tensor]) -> None:
-    """Put the weights of a trained model into a fresh one: the decoder's, and the encoder's where both have one.
+def start_from(model: CaptionModel, *trained: Mapping[str, Tensor]) -> None:
+    """Put the weights of trained models into a fresh one: the decoder's, and the encoder's where all have one.
+
+    Of several models it is the mean of the weights (M. Wortsman et al., "Model soups", ICML 2022, arXiv 2203.05482,
+    the uniform soup), which is worth something where they began with the same weights and went different ways.
 
     Raises `WeightsError` when the decoders differ, or the encoders.
     """
     wanted = model.state_dict()
+    known = [name for name in wanted if all(name in weights for weights in trained)]
     for part in ("decoder.", "encoder."):
         ours = {name: weight.shape for name, weight in wanted.items() if name.startswith(part)}
-        theirs = {name: weight.shape for name, weight in weights.items() if name.startswith(part)}
-        if part == "encoder." and not (ours and theirs):
-            continue  # frozen, before or now: its pretrained weights are where they belong
-        if ours != theirs:
-            raise WeightsError(
-                f"the {part[:-1]} to start from is another one than this build has; give both the same options"
-            )
-    model.load_state_dict({**wanted, **{name: weight for name, weight in weights.items() if name in wanted}})
+        for weights in trained:
+            theirs = {name: weight.shape for name, weight in weights.items() if name.startswith(part)}
+            if part == "encoder." and not (ours and theirs):
+                continue  # frozen, before or now: its pretrained weights are where they belong
+            if ours != theirs:
+                raise WeightsError(
+                    f"the {part[:-1]} to start from is another one than this build has; give both the same options"
+                )
+    mean = {name: torch.stack([weights[name].float() for weights in trained]).mean(dim=0) for name in known}
+    model.load_state_dict({**wanted, **{name: weight.to(wanted[name].dtype) for name, weight in mean.items()}})
 
 
 def build_caption_model(

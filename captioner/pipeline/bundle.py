@@ -13,7 +13,7 @@ from captioner.config import BuildConfig
 from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features, captioner_named
-from captioner.pipeline.train import RECORD
+from captioner.pipeline.train import RECORD, folders_in
 from captioner.pipeline.workspace import Workspace, read_json, read_lines
 from captioner.text.vocabulary import Vocabulary
 
@@ -34,12 +34,15 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     training = read_json(workspace.training / RECORD)
     sizes = {"feature_shape": features.encoder.feature_shape, "vocabulary": len(vocabulary)}
     counts = {split: sum(1 for _ in read_lines(workspace.pictures(split))) for split in data["splits"]}
-    seen = {name: getattr(config.encoder, name) for name in ("features", "framing", "views", "finetune")}
+    seen = {
+        name: getattr(config.encoder, name)
+        for name in ("features", "framing", "picture_size", "views", "finetune", "frozen")
+    }
     options = {**asdict(config.data), **seen, **asdict(config.train), "quantize": config.export.quantize}
     for name in ("data", "start_from", "teachers"):  # paths of this machine
         del options[name]
-    before = config.train.start_from
-    started_from = {"started_from": load_bundle(bundle_of(Path(before))).manifest.training} if before else {}
+    before = folders_in(config.train.start_from) if config.train.start_from else []
+    logs = [load_bundle(bundle_of(folder)).manifest.training for folder in before]
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
         encoder=asdict(features.encoder),
@@ -53,7 +56,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
             "options": options,
             "versions": _versions(),
             **training,
-            **started_from,
+            **({"started_from": logs} if logs else {}),
         },
         scores=tuple(read_json(workspace.evaluation / SCORES)),
         confidence=read_json(workspace.evaluation / CONFIDENCE),

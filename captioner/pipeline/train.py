@@ -64,7 +64,8 @@ def train(
     together = features.encoder.trained_with_decoder
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
     if config.start_from:
-        start_from(model, _weights_of("--start-from", bundle_of(Path(config.start_from)), vocabulary))
+        named = [bundle_of(folder) for folder in folders_in(config.start_from)]
+        start_from(model, *(_weights_of("--start-from", folder, vocabulary) for folder in named))
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     training = PreparedSplit(workspace.split("train"))
@@ -94,6 +95,11 @@ def train(
     return f"{epochs}, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"
 
 
+def folders_in(option: str) -> list[Path]:
+    """The folders that an option names, with commas between them."""
+    return [Path(name.strip()) for name in option.split(",")]
+
+
 def _weights_of(option: str, folder: Path, vocabulary: Vocabulary) -> Mapping[str, Any]:
     """The weights of a bundle. Raises WeightsError when it is none, has none, or has other words."""
     from captioner.export import load_weights
@@ -117,8 +123,8 @@ def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: Dec
     if features.encoder.trained_with_decoder:
         raise ConfigError("--teachers: they look at features of a frozen encoder; leave --finetune away")
     models = []
-    for name in named.split(","):
-        folder = bundle_of(Path(name.strip()))
+    for name in folders_in(named):
+        folder = bundle_of(name)
         weights = _weights_of("--teachers", folder, vocabulary)
         bundle = load_bundle(folder)
         if features.graph is None or bundle.path(ENCODER).read_bytes() != features.graph.read_bytes():

@@ -53,7 +53,7 @@ def test_self_critical_training_goes_on_from_a_captioner_and_knows_where_it_came
     training = manifest(folder)["training"]
     assert training["history"][0]["epoch"] == 0
     assert training["history"][1]["train_reward"] >= 0
-    assert training["started_from"]["data"] == training["data"]
+    assert training["started_from"][0]["data"] == training["data"]
     started = manifest(teacher)["training"]["best_dev_cider"]
     assert training["history"][0]["dev_cider"] == pytest.approx(started, abs=0.05)
     assert training["best_dev_cider"] >= training["history"][0]["dev_cider"]

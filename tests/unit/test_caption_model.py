@@ -37,10 +37,19 @@ def test_a_whole_model_starts_a_whole_model():
     assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in one.state_dict().items())
 
 
+def test_several_models_start_one_with_the_mean_of_their_weights():
+    one, other, fresh = (build_caption_model(SMALL, SIZES, CNN, seed=seed) for seed in (1, 2, 3))
+    start_from(fresh, one.state_dict(), other.state_dict())
+    for mean, *weights in zip(fresh.parameters(), one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mean, (weights[0] + weights[1]) / 2)
+
+
 def test_another_decoder_is_refused():
     small, large = build_caption_model(SMALL, SIZES), build_caption_model(DecoderConfig(embed=5, hidden=7), SIZES)
     with pytest.raises(WeightsError, match="the decoder to start from is another one"):
         start_from(large, small.state_dict())
+    with pytest.raises(WeightsError, match="the decoder to start from is another one"):
+        start_from(large, large.state_dict(), small.state_dict())
 
 
 def test_weights_that_are_not_there_or_damaged_are_refused(tmp_path):

@@ -6,6 +6,7 @@ The models of `transformers` are tiny ones with random weights, made here.
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from captioner.errors import ConfigError, WeightsError  # noqa: E402
 from captioner.export import export_encoder, export_pooled  # noqa: E402
 from captioner.images import PreprocessSpec  # noqa: E402
 from captioner.models.encoders.base import pool_or_flatten  # noqa: E402
+from captioner.models.encoders.folding import fold_batch_norms  # noqa: E402
 from captioner.models.encoders.registry import build_encoder  # noqa: E402
 from captioner.models.encoders.small_cnn import SmallCnn, summary  # noqa: E402
 from captioner.models.encoders.transformers_preprocessing import preprocess_spec  # noqa: E402
@@ -180,20 +182,72 @@ def test_features_are_those_of_the_model_itself(models, folders, name, tower, gr
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
 
 
-def test_an_encoder_that_is_trained_further_learns_all_but_batch_norm(folders):
+def test_an_encoder_that_is_trained_further_sees_what_it_saw_and_learns_all_but_batch_norm(folders):
+    frozen = build(folders["resnet"])
     encoder = build_encoder(EncoderConfig(encoder=str(folders["resnet"]), features="grid", finetune=True))
     assert encoder.trained_with_decoder
     assert encoder.origin.endswith(", trained further")
-    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
-    before = [norm.running_mean.clone() for norm in norms]
-    encoder.eval().train()  # as training does around validation
-    side = encoder.preprocess.size
-    encoder(torch.randn(2, 3, side, side)).square().mean().backward()
-    assert norms
-    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
-    assert all(norm.weight.grad is None and not norm.training for norm in norms)
-    weights = [module.weight for module in encoder.modules() if isinstance(module, nn.Conv2d)]
-    assert all(weight.grad.abs().sum() > 0 for weight in weights)
+    pixels = torch.randn(2, 3, encoder.preprocess.size, encoder.preprocess.size)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.eval()(pixels), frozen(pixels), atol=1e-4, rtol=1e-4)
+    encoder.train()(pixels).square().mean().backward()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+    convolutions = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]
+    assert all(convolution.weight.grad.abs().sum() > 0 for convolution in convolutions)
+    assert all(convolution.bias.grad is None for convolution in convolutions)  # that is batch norm's shift
+
+
+def test_the_first_layers_may_stay_as_they_are(folders):
+    options = EncoderConfig(encoder=str(folders["mobilenet"]), features="grid", finetune=True, frozen=0.5)
+    learns = [
+        module.weight.requires_grad for module in build_encoder(options).modules() if isinstance(module, nn.Conv2d)
+    ]
+    half = len(learns) // 2
+    assert learns == [False] * half + [True] * (len(learns) - half)
+
+
+def test_batch_norm_is_folded_only_into_a_convolution_that_it_follows():
+    """One after a convolution; one before; and one that runs after a convolution for the second time."""
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.again, self.last = (nn.Conv2d(3, 3, 3, padding=1, bias=False) for _ in range(3))
+            self.after, self.before, self.shared = (nn.BatchNorm2d(3) for _ in range(3))
+
+        def forward(self, x):
+            x = self.after(self.first(x)).relu()
+            x = self.again(self.again(x))
+            return self.last(self.before(self.shared(x).relu()))
+
+    torch.manual_seed(0)
+    network = Network().eval()
+    for norm in (network.after, network.before, network.shared):
+        for values in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+            values.uniform_(0.5, 2)
+    pixels = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = network(pixels)
+        assert fold_batch_norms(network, pixels[:1]) == 1
+        torch.testing.assert_close(network(pixels), expected, atol=1e-5, rtol=1e-5)
+    assert isinstance(network.after, nn.Identity)
+    assert isinstance(network.before, nn.BatchNorm2d)
+    assert isinstance(network.shared, nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize(("name", "side", "regions"), [("mobilenet", 96, 9), ("resnet", 96, 144), ("swin", 96, 36)])
+def test_pictures_may_be_larger_than_those_of_its_training(folders, name, side, regions):
+    """Larger pictures give more regions, and the pixels are prepared as before."""
+    options = EncoderConfig(encoder=str(folders[name]), features="grid", picture_size=side)
+    encoder = build_encoder(options)
+    assert encoder.preprocess == replace(build(folders[name]).preprocess, size=side)
+    assert encoder.feature_shape[0] == regions
+    assert encoder(torch.zeros(1, 3, side, side)).shape[1:] == encoder.feature_shape
+
+
+def test_a_network_for_pictures_of_one_size_says_so(folders):
+    with pytest.raises(WeightsError, match=r"vit gives no features for pictures of 96 × 96: "):
+        build_encoder(EncoderConfig(encoder=str(folders["vit"]), features="grid", picture_size=96))
 
 
 def test_what_is_learned_from_scratch_cannot_be_trained_further():

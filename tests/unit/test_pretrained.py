@@ -38,7 +38,7 @@ def test_its_manifest_has_the_log_of_its_training_and_its_scores_and_no_paths() 
     manifest = load_bundle(PRETRAINED).manifest
     steps = [manifest.training]
     while "started_from" in steps[-1]:
-        steps.append(steps[-1]["started_from"])
+        steps.extend(steps[-1]["started_from"])
     assert len(steps) == 3
     for step in steps:
         epochs = [row for row in step["history"] if row.get("epoch") != 0]

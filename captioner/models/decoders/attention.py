@@ -13,6 +13,9 @@ Knows nothing of how the next word is chosen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +24,10 @@ from captioner.config import DecoderConfig
 from captioner.models.decoders.base import Decoder, DecoderSizes, Reading, State
 from captioner.models.decoders.cell import lstm_cell, open_forget_gate
 from captioner.models.decoders.dropout import Dropout
+
+Memory: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Hidden state and cell of the attention LSTM, then of the language LSTM: (batch, hidden) each."""
+Look: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class AttentionDecoder(Decoder):
@@ -73,17 +80,32 @@ class AttentionDecoder(Decoder):
         words: Tensor = self.ask_word(self.dropout(self.word_vectors(tokens) * self.word_scale))
         return words
 
-    def _advance(self, gates: Tensor, state: State) -> State:
-        """One word further; `gates` (batch, 4·hidden) are what word and picture add to those of the attention LSTM."""
-        asking, asking_cell, telling, telling_cell, regions, attended = state
+    def _attend(self, regions: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask regions (pictures, regions, hidden) by queries (pictures, captions, hidden).
+
+        Returns answers (pictures, captions, hidden) and attention (pictures, captions, regions).
+        """
+        scores = torch.bmm(self.query(query), regions.transpose(1, 2)) * self.hidden**-0.5
+        attention = torch.softmax(scores, dim=-1)
+        return torch.bmm(attention, regions), attention
+
+    def _advance(self, gates: Tensor, memory: Memory, look: Look) -> tuple[Memory, Tensor]:
+        """One word further.
+
+        Args:
+            gates: what word and picture add to the gates of the attention LSTM, (batch, 4·hidden).
+            memory: hidden state and cell of both LSTMs, (batch, hidden) each.
+            look: takes what the attention LSTM says, (batch, hidden), to answers of the same shape and to attention,
+                (batch, regions).
+
+        Returns the memory after the word, and the attention.
+        """
+        asking, asking_cell, telling, telling_cell = memory
         gates = gates + self.ask_state(torch.cat((telling, asking), dim=-1))
         asking, asking_cell = lstm_cell(gates, asking_cell)  # (batch, hidden) each
-        query = self.query(asking).unsqueeze(2)  # (batch, hidden, 1)
-        scores = torch.bmm(regions, query).squeeze(2) * self.hidden**-0.5  # (batch, regions)
-        attention = torch.softmax(scores, dim=-1)
-        answer = torch.bmm(attention.unsqueeze(1), regions).squeeze(1)  # (batch, hidden)
+        answer, attention = look(asking)
         telling, telling_cell = lstm_cell(self.tell(torch.cat((answer, asking, telling), dim=-1)), telling_cell)
-        return asking, asking_cell, telling, telling_cell, regions, attended + attention
+        return (asking, asking_cell, telling, telling_cell), attention
 
     def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Reading:
         """See `Decoder.forward`."""
@@ -92,20 +114,33 @@ class AttentionDecoder(Decoder):
         order = torch.argsort(lengths, descending=True, stable=True)
         left = (lengths.unsqueeze(0) > torch.arange(tokens.shape[1]).unsqueeze(1)).sum(dim=1).tolist()  # (time,)
         order = order.to(tokens.device)
-        gates = self._read(tokens[order]) + picture[owner[order]].unsqueeze(1)  # (batch, time, 4·hidden)
-        state = self._blank(regions[owner[order]])
-        outputs, attended = [], []
-        for time, rows in enumerate(left):
-            if rows < len(state[0]):
-                attended.append(state[-1][rows:])  # these captions have ended
-                state = tuple(tensor[:rows] for tensor in state)
-            state = self._advance(gates[:rows, time], state)
-            outputs.append(F.pad(state[2], (0, 0, 0, len(order) - rows)))
-        attended.append(state[-1])
+        # By time first, and taken apart at once: a slice for each step would have a gradient as large as the whole.
+        gates = (self._read(tokens[order].T) + picture[owner[order]]).unbind()  # time × (batch, 4·hidden)
+        place, places = _places(owner[order], len(regions))
+
+        def look(asking: Tensor) -> tuple[Tensor, Tensor]:
+            # The captions of a picture ask it together: a copy of the regions for each caption, and a gradient for each
+            # copy, would take most of the time of a step.
+            rows = place[: len(asking)]
+            queries = asking.new_zeros(len(regions) * places, self.hidden).index_copy(0, rows, asking)
+            answers, attention = self._attend(regions, queries.unflatten(0, (len(regions), places)))
+            return answers.flatten(0, 1)[rows], attention.flatten(0, 1)[rows]
+
+        memory = self._blank(len(order), regions)
+        attended = regions.new_zeros(len(order), regions.shape[1])
+        outputs, all_attended = [], []
+        for words, rows in zip(gates, left, strict=True):
+            if rows < len(attended):
+                all_attended.append(attended[rows:])  # these captions have ended
+                memory, attended = _first(rows, memory), attended[:rows]
+            memory, attention = self._advance(words[:rows], memory, look)
+            attended = attended + attention
+            outputs.append(F.pad(memory[2], (0, 0, 0, len(order) - rows)))
+        all_attended.append(attended)
         back = torch.argsort(order)
         padded = torch.stack(outputs, dim=1)[back]  # (batch, time, hidden)
         mask = torch.arange(padded.shape[1], device=tokens.device) < lengths.to(tokens.device).unsqueeze(1)
-        return Reading(self.dropout(padded[mask]), torch.cat(attended[::-1])[back])
+        return Reading(self.dropout(padded[mask]), torch.cat(all_attended[::-1])[back])
 
     def logits(self, outputs: Tensor) -> Tensor:
         """See `Decoder.logits`."""
@@ -114,19 +149,38 @@ class AttentionDecoder(Decoder):
         logits: Tensor = self.word_layer(outputs)  # (…, vocab)
         return logits
 
-    def _blank(self, regions: Tensor) -> State:
-        """The state before the first word, over projected regions (batch, regions, hidden)."""
-        zeros = regions.new_zeros(regions.shape[0], self.hidden)  # (batch, hidden)
-        return zeros, zeros, zeros, zeros, regions, regions.new_zeros(regions.shape[:2])
+    def _blank(self, captions: int, regions: Tensor) -> Memory:
+        """The memory before the first word."""
+        zeros = regions.new_zeros(captions, self.hidden)
+        return zeros, zeros, zeros, zeros
 
     def start(self, features: Tensor) -> State:
         """See `Decoder.start`."""
         regions, _ = self._see(features)
-        zeros, *_, attended = self._blank(regions)
-        return zeros, zeros.clone(), zeros.clone(), zeros.clone(), regions, attended
+        memory = (zeros.clone() for zeros in self._blank(regions.shape[0], regions))
+        return *memory, regions, regions.new_zeros(regions.shape[:2])
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Decoder.step`."""
-        picture = self.ask_picture(state[4].mean(dim=1))  # (batch, 4·hidden)
-        state = self._advance(self._read(tokens) + picture, state)
-        return F.log_softmax(self.logits(self.dropout(state[2])), dim=-1), state
+        *_, regions, attended = state
+
+        def look(asking: Tensor) -> tuple[Tensor, Tensor]:
+            answer, attention = self._attend(regions, asking.unsqueeze(1))
+            return answer.squeeze(1), attention.squeeze(1)
+
+        gates = self._read(tokens) + self.ask_picture(regions.mean(dim=1))  # (batch, 4·hidden)
+        memory, attention = self._advance(gates, state[:4], look)
+        return F.log_softmax(self.logits(self.dropout(memory[2])), dim=-1), (*memory, regions, attended + attention)
+
+
+def _places(owner: Tensor, pictures: int) -> tuple[Tensor, int]:
+    """Where each caption stands in a table of (pictures × captions of the richest picture), and that number."""
+    told = F.one_hot(owner, pictures).cumsum(dim=0)  # (batch, pictures): captions of each picture up to each row
+    nth = told.gather(1, owner.unsqueeze(1)).squeeze(1) - 1
+    places = int(told[-1].max())
+    return owner * places + nth, places
+
+
+def _first(rows: int, memory: Memory) -> Memory:
+    asking, asking_cell, telling, telling_cell = memory
+    return asking[:rows], asking_cell[:rows], telling[:rows], telling_cell[:rows]
