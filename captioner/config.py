@@ -183,7 +183,7 @@ class TrainConfig:
     """How the decoder learns.
 
     Args:
-        epochs: at most this many passes over the training pictures.
+        epochs: at most this many passes over the training pictures; 0 takes what `--start-from` gives as it is.
         batch_size: pictures in a batch; each brings all its captions.
         start_from: folder of a finished build or bundle to begin with the weights of, instead of fresh ones; it must
             have the same decoder and be trained on the same words. Of several folders, with commas between them, the
@@ -244,7 +244,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        least = 0 if self.start_from else 1
+        _require(self.epochs >= least, "epochs", self.epochs, f"{least} or more")
         _require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
         _require(self.encoder_learning_rate > 0, "encoder_learning_rate", self.encoder_learning_rate, "more than 0")

@@ -91,7 +91,7 @@ def train(
     record = fit(task, batches, config, workspace.training, threads=threads)
     parameters = sum(weight.numel() for weight in model.parameters())
     write_json(workspace.training / RECORD, {**asdict(record), "parameters": parameters})
-    epochs = f"{record.epochs} epoch{'s' if record.epochs > 1 else ''}"
+    epochs = f"{record.epochs} epoch{'' if record.epochs == 1 else 's'}"
     return f"{epochs}, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"
 
 

@@ -149,6 +149,8 @@ class Report:
         """Loss and dev score over the epochs."""
         # Epoch 0, the model that training started from, has no place on an axis that begins with 1.
         history = [row for row in self.training["history"] if row.get("epoch") != 0]
+        if not history:
+            return  # nothing was learned: `--epochs 0`
         marked = self.training["best_epoch"]
         parts = [("training", "train_loss"), ("dev", "dev_loss")]
         if "train_reward" in history[0]:

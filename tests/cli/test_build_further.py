@@ -6,8 +6,10 @@ import shutil
 import pytest
 from conftest import SMALL, Built, run
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
+
+from safetensors.torch import load_file  # noqa: E402
 
 OPTIONS = [option for option in SMALL if option not in ("--out", "runs/scenes")]
 """Those of the small captioner that the tests share, with another place for the result."""
@@ -82,6 +84,20 @@ def test_a_transformer_ships_in_int8_and_writes(built):
     done = run("run_captioner.py", str(built.pictures[0]), "--model", str(folder), "--beam", "3", cwd=built.cwd)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{built.pictures[0]}: ")
+
+
+def test_several_captioners_become_one_without_training(built, teacher):
+    """The mean of a captioner and itself is that captioner."""
+    options = ("--encoder", "runs/scenes", "--start-from", "runs/teacher,runs/teacher", "--epochs", "0")
+    done, folder = build(built, "soup", *options)
+    assert "0 epochs, best" in done.stderr
+    training = manifest(folder)["training"]
+    assert training["best_dev_cider"] == pytest.approx(manifest(teacher)["training"]["best_dev_cider"], abs=0.05)
+    assert len(training["started_from"]) == 2
+    mean, trained = (load_file(each / "bundle" / "weights.safetensors") for each in (folder, teacher))
+    assert mean.keys() == trained.keys()
+    for name, weight in trained.items():
+        torch.testing.assert_close(mean[name], weight)
 
 
 def test_self_critical_training_from_nothing_is_refused(built):

@@ -118,11 +118,11 @@ class AttentionDecoder(Decoder):
         gates = (self._read(tokens[order].T) + picture[owner[order]]).unbind()  # time × (batch, 4·hidden)
         place, places = _places(owner[order], len(regions))
 
-        def look(asking: Tensor) -> tuple[Tensor, Tensor]:
+        def look(said: Tensor) -> tuple[Tensor, Tensor]:
             # The captions of a picture ask it together: a copy of the regions for each caption, and a gradient for each
             # copy, would take most of the time of a step.
-            rows = place[: len(asking)]
-            queries = asking.new_zeros(len(regions) * places, self.hidden).index_copy(0, rows, asking)
+            rows = place[: len(said)]
+            queries = said.new_zeros(len(regions) * places, self.hidden).index_copy(0, rows, said)
             answers, attention = self._attend(regions, queries.unflatten(0, (len(regions), places)))
             return answers.flatten(0, 1)[rows], attention.flatten(0, 1)[rows]
 
@@ -162,14 +162,14 @@ class AttentionDecoder(Decoder):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Decoder.step`."""
-        *_, regions, attended = state
+        asking, asking_cell, telling, telling_cell, regions, attended = state
 
-        def look(asking: Tensor) -> tuple[Tensor, Tensor]:
-            answer, attention = self._attend(regions, asking.unsqueeze(1))
+        def look(said: Tensor) -> tuple[Tensor, Tensor]:
+            answer, attention = self._attend(regions, said.unsqueeze(1))
             return answer.squeeze(1), attention.squeeze(1)
 
         gates = self._read(tokens) + self.ask_picture(regions.mean(dim=1))  # (batch, 4·hidden)
-        memory, attention = self._advance(gates, state[:4], look)
+        memory, attention = self._advance(gates, (asking, asking_cell, telling, telling_cell), look)
         return F.log_softmax(self.logits(self.dropout(memory[2])), dim=-1), (*memory, regions, attended + attention)
 
 
