@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from captioner.bundle import MODEL_CARD, Manifest, bundle_of, load_bundle, save_bundle
 from captioner.config import BuildConfig
@@ -41,8 +42,6 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     options = {**asdict(config.data), **seen, **asdict(config.train), "quantize": config.export.quantize}
     for name in ("data", "start_from", "teachers"):  # paths of this machine
         del options[name]
-    before = folders_in(config.train.start_from) if config.train.start_from else []
-    logs = [load_bundle(bundle_of(folder)).manifest.training for folder in before]
     manifest = Manifest(
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
         encoder=asdict(features.encoder),
@@ -56,7 +55,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
             "options": options,
             "versions": _versions(),
             **training,
-            **({"started_from": logs} if logs else {}),
+            **_logs_of(started_from=config.train.start_from, teachers=config.train.teachers),
         },
         scores=tuple(read_json(workspace.evaluation / SCORES)),
         confidence=read_json(workspace.evaluation / CONFIDENCE),
@@ -70,6 +69,15 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     load_bundle(workspace.bundle)
     size = sum(path.stat().st_size for path in workspace.bundle.iterdir())
     return f"{workspace.bundle}, {size / 1e6:.1f} MB"
+
+
+def _logs_of(**options: str) -> dict[str, list[Any]]:
+    """What the manifests of captioners that options name say of their training, under the names of the options."""
+    return {
+        name: [load_bundle(bundle_of(folder)).manifest.training for folder in folders_in(option)]
+        for name, option in options.items()
+        if option
+    }
 
 
 def _licences(config: BuildConfig, features: Features) -> dict[str, str]:

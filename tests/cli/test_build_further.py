@@ -108,8 +108,10 @@ def test_self_critical_training_from_nothing_is_refused(built):
 def test_a_student_learns_from_teachers_that_see_what_it_sees(built, teacher):
     options = ("--encoder", "runs/scenes", "--teachers", "runs/teacher, runs/teacher", "--distill", "0.9")
     _, folder = build(built, "student", *options)
-    assert manifest(folder)["training"]["options"]["distill"] == 0.9
-    assert "teachers" not in manifest(folder)["training"]["options"]
+    training = manifest(folder)["training"]
+    assert training["options"]["distill"] == 0.9
+    assert "teachers" not in training["options"]
+    assert training["teachers"] == [manifest(teacher)["training"]] * 2
 
 
 @pytest.mark.parametrize(

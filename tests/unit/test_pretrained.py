@@ -53,9 +53,9 @@ def test_its_manifest_has_the_log_of_its_training_and_its_scores_and_no_paths() 
 
 
 def _steps(training: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The log of a training and of all that it began with."""
+    """The log of a training, of all that it began with and of all that it learned from."""
     yield training
-    for earlier in training.get("started_from", []):
+    for earlier in [*training.get("started_from", []), *training.get("teachers", [])]:
         yield from _steps(earlier)
 
 
