@@ -111,6 +111,9 @@ class EncoderConfig:
             detail, and gives a grid of more regions, for more time.
         views: ways to see each training picture, of which every epoch takes one at random: 1 is the picture itself, 2
             its mirror image too, and further ones are random parts of it. Each is kept in the feature store.
+        mirrored: look at every picture and at its mirror image, and take the mean of what is seen at each place: better
+            features for twice the time. Leave it off where captions tell left from right; not with encoders that are
+            trained, which see mirror images by `--views`.
         finetune: train a pretrained encoder further, together with the decoder; what its batch norm has learned stays.
             Begin with a decoder that has learned before (`--start-from`).
         frozen: with --finetune, share of the encoder's layers that stay as they are, counted from the picture on: the
@@ -123,6 +126,7 @@ class EncoderConfig:
     framing: str = "whole"
     picture_size: int = 0
     views: int = 1
+    mirrored: bool = False
     finetune: bool = False
     frozen: float = 0.0
 
@@ -130,6 +134,7 @@ class EncoderConfig:
         _check_types(self)
         _require(0 <= self.picture_size <= 1024, "picture_size", self.picture_size, "0 (the encoder's own) to 1024")
         _require(1 <= self.views <= MAX_VIEWS, "views", self.views, f"1 to {MAX_VIEWS}")
+        _require(not (self.mirrored and self.finetune), "mirrored", self.mirrored, "false with --finetune")
         _require(0 <= self.frozen < 1, "frozen", self.frozen, "a share from 0 up to, not including, 1")
         _require(bool(self.encoder), "encoder", self.encoder, "a name, a hub id or a folder")
         _one_of("features", self.features, FEATURE_KINDS)

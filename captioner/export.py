@@ -31,7 +31,6 @@ PIXELS = "pixels"
 TOLERANCE = 1e-3
 """Largest difference allowed, relative to the largest output; float32 sums in another order differ by about 1e-6."""
 _OPSET = 20
-_GRID, _AXES = "grid_of_features", "regions_axis"
 
 
 class _Start(nn.Module):
@@ -96,21 +95,6 @@ def _made_up_state(decoder: Decoder, features: Tensor, told: int) -> State:
             shape[decoder.growing[name]] = told
         state.append(torch.randn(shape))
     return tuple(state)
-
-
-def export_pooled(grid: Path, path: Path) -> None:
-    """Write an encoder that gives the mean over the regions, (batch, channels), of what the one at `grid` gives."""
-    model = onnx.load(grid)
-    output = model.graph.output[0]
-    for node in model.graph.node:
-        node.output[:] = [_GRID if name == output.name else name for name in node.output]
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), _AXES))
-    model.graph.node.append(onnx.helper.make_node("ReduceMean", [_GRID, _AXES], [output.name], keepdims=0))
-    del output.type.tensor_type.shape.dim[1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(model.SerializeToString())
-    temporary.replace(path)
 
 
 def save_weights(model: CaptionModel, path: Path) -> None:

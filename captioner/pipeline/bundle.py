@@ -11,9 +11,10 @@ from typing import Any
 
 from captioner.bundle import MODEL_CARD, Manifest, bundle_of, load_bundle, save_bundle
 from captioner.config import BuildConfig
+from captioner.pipeline.encoders import captioner_named
 from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
-from captioner.pipeline.features import Features, captioner_named
+from captioner.pipeline.features import Features
 from captioner.pipeline.train import RECORD, folders_in
 from captioner.pipeline.workspace import Workspace, read_json, read_lines
 from captioner.text.vocabulary import Vocabulary
@@ -37,7 +38,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     counts = {split: sum(1 for _ in read_lines(workspace.pictures(split))) for split in data["splits"]}
     seen = {
         name: getattr(config.encoder, name)
-        for name in ("features", "framing", "picture_size", "views", "finetune", "frozen")
+        for name in ("features", "framing", "picture_size", "views", "mirrored", "finetune", "frozen")
     }
     options = {**asdict(config.data), **seen, **asdict(config.train), "quantize": config.export.quantize}
     for name in ("data", "start_from", "teachers"):  # paths of this machine

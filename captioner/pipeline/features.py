@@ -8,39 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from captioner.bundle import ENCODER, MANIFEST, PRETRAINED, bundle_of, load_bundle, pretrained_bundle
-from captioner.config import AUTO, BUILTIN, DataConfig, EncoderConfig
+from captioner.config import DataConfig, EncoderConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
-from captioner.errors import ConfigError, DataError, WeightsError
+from captioner.errors import DataError
 from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
 from captioner.images import DECODING, PreprocessSpec
+from captioner.pipeline.encoders import EncoderFacts, open_encoder
 from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
 from captioner.runtime.session import OnnxEncoder
 from captioner.text.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class EncoderFacts:
-    """What there is to know of an encoder once it has done its work."""
-
-    name: str
-    """As in `Encoder`, like the fields below."""
-    origin: str
-    features: str
-    """`pooled` or `grid`."""
-    feature_shape: tuple[int, ...]
-    trained_with_decoder: bool
 
 
 @dataclass(frozen=True)
@@ -114,7 +100,7 @@ def compute_features(
     splits: dict[str, list[Extracted]] = {}
     seen: dict[bytes, str] = {}
     with workspace.lock_cache():
-        encoder, spec, graph = _open_encoder(config, workspace)
+        encoder, spec, graph = open_encoder(config, workspace)
         store, represent = _open_store(spec, graph, encoder.feature_shape, workspace)
         already = len(store)
         for split in sorted(dataset.splits, key=_precedence):
@@ -146,87 +132,6 @@ def compute_features(
     Features(encoder, spec, graph, store.reader(), left_out).save(workspace.features)
     kept = sum(len(pictures) for pictures in splits.values())
     return f"{kept:,} pictures, {len(store) - already:,} of them new"
-
-
-def _open_encoder(config: EncoderConfig, workspace: Workspace) -> tuple[EncoderFacts, PreprocessSpec, Path | None]:
-    """The encoder's facts and, unless it is still to be trained, its exported graph."""
-    from captioner.export import export_encoder
-    from captioner.models.encoders.registry import build_encoder
-
-    if config.encoder == AUTO and not config.encoder_weights and not config.finetune:
-        config = _settled(config)
-    captioner = captioner_named(config.encoder)
-    if captioner is not None and not config.finetune:
-        return _open_captioners(captioner, config, workspace)
-    encoder = build_encoder(config)
-    facts = EncoderFacts(
-        encoder.name, encoder.origin, config.features, encoder.feature_shape, encoder.trained_with_decoder
-    )
-    if encoder.trained_with_decoder:
-        return facts, encoder.preprocess, None
-    known = json.dumps([asdict(facts), encoder.preprocess.to_json()], sort_keys=True)
-    graph = workspace.cache / "encoders" / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.onnx"
-    if not graph.exists():
-        print("  exporting the encoder", file=sys.stderr)  # noqa: T201
-        export_encoder(encoder, graph)
-    return facts, encoder.preprocess, graph
-
-
-def _settled(config: EncoderConfig) -> EncoderConfig:
-    """VGG16 where its weights can be had, else the encoder that ships."""
-    from captioner.models.encoders.registry import build_encoder
-
-    vgg16 = replace(config, encoder="vgg16")
-    try:
-        build_encoder(vgg16)
-    except WeightsError as error:
-        if pretrained_bundle() is None:
-            raise
-        print(  # noqa: T201
-            f"  no weights of VGG16: {error.message}\n  taking the encoder of the captioner that ships "
-            "(--encoder builtin) in its place; for VGG16, name its file with --encoder-weights",
-            file=sys.stderr,
-        )
-        return replace(config, encoder=BUILTIN)
-    return vgg16
-
-
-def captioner_named(encoder: str) -> Path | None:
-    """The bundle whose encoder is meant: the one that ships, or that of a folder; None when it is no captioner."""
-    folder = PRETRAINED if encoder == BUILTIN else bundle_of(Path(encoder))
-    return folder if (folder / MANIFEST).is_file() else None
-
-
-def _open_captioners(
-    folder: Path, config: EncoderConfig, workspace: Workspace
-) -> tuple[EncoderFacts, PreprocessSpec, Path]:
-    """The encoder of a finished captioner, as the graph that it is there."""
-    from captioner.export import export_pooled
-
-    bundle = load_bundle(folder)
-    manifest, graph = bundle.manifest, bundle.path(ENCODER)
-    spec = replace(manifest.preprocess, framing=config.framing)
-    if config.picture_size not in (0, spec.size):
-        raise ConfigError(
-            f"--picture-size {config.picture_size}: the encoder of {config.encoder} is finished, and looks at pictures "
-            f"of {spec.size} × {spec.size}; leave --picture-size away"
-        )
-    shape = tuple(manifest.encoder["feature_shape"])
-    gives = "grid" if len(shape) == 2 else "pooled"
-    sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()[:16]
-    kept = workspace.cache / "encoders" / f"{sha256}{'-pooled' if config.features != gives else ''}.onnx"
-    if config.features == "grid" and gives == "pooled":
-        raise ConfigError(f"--features grid: the encoder of {config.encoder} gives one vector a picture")
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        if config.features == gives:
-            shutil.copyfile(graph, kept)
-        else:
-            export_pooled(graph, kept)
-    if config.features != gives:
-        shape = shape[1:]
-    name = BUILTIN if config.encoder == BUILTIN else manifest.encoder["name"]
-    return EncoderFacts(name, manifest.encoder["origin"], config.features, shape, False), spec, kept
 
 
 def _open_store(

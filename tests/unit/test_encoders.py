@@ -15,13 +15,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
+import onnx  # noqa: E402
 import transformers  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 from captioner.config import EncoderConfig  # noqa: E402
+from captioner.encoder_graphs import write_mirrored, write_pooled  # noqa: E402
 from captioner.errors import ConfigError, WeightsError  # noqa: E402
-from captioner.export import export_encoder, export_pooled  # noqa: E402
+from captioner.export import export_encoder  # noqa: E402
 from captioner.images import PreprocessSpec  # noqa: E402
 from captioner.models.encoders.base import pool_or_flatten  # noqa: E402
 from captioner.models.encoders.folding import fold_batch_norms  # noqa: E402
@@ -505,11 +507,35 @@ def test_the_summary_of_a_map_says_what_how_much_and_where():
 
 def test_the_graph_of_a_grid_becomes_one_of_its_mean(tmp_path):
     export_encoder(SmallCnn(features="grid"), tmp_path / "grid.onnx")
-    export_pooled(tmp_path / "grid.onnx", tmp_path / "folder" / "pooled.onnx")
+    write_pooled(tmp_path / "grid.onnx", tmp_path / "folder" / "pooled.onnx")
     pixels = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
     grid, pooled = (OnnxEncoder(tmp_path / name)(pixels) for name in ("grid.onnx", "folder/pooled.onnx"))
     assert (grid.shape, pooled.shape) == ((3, 64, 128), (3, 128))
     np.testing.assert_allclose(pooled, grid.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["grid", "pooled"])
+def test_a_mirrored_graph_sees_the_mean_of_picture_and_mirror_image(tmp_path, kind):
+    """As two looks and a mean by hand; it takes and gives the same as before, and looks at mirror images alike."""
+    export_encoder(SmallCnn(features=kind), tmp_path / "once.onnx")
+    write_mirrored(tmp_path / "once.onnx", tmp_path / "folder" / "twice.onnx")
+    pixels = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
+    once, twice = (OnnxEncoder(tmp_path / name) for name in ("once.onnx", "folder/twice.onnx"))
+    picture, image = once(pixels), once(np.ascontiguousarray(pixels[..., ::-1]))
+    if kind == "grid":
+        image = image.reshape(3, 8, 8, 128)[:, :, ::-1].reshape(3, 64, 128)
+    np.testing.assert_allclose(twice(pixels), (picture + image) / 2, atol=1e-5)
+    assert np.abs(picture - image).max() > 1e-3  # a hundred times the tolerance
+    assert (twice.input_shape, twice.output_shape) == (once.input_shape, once.output_shape)
+
+
+def test_a_grid_that_is_no_square_cannot_be_turned_round(tmp_path):
+    export_encoder(SmallCnn(features="grid"), tmp_path / "grid.onnx")
+    model = onnx.load(tmp_path / "grid.onnx")
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 63
+    onnx.save(model, tmp_path / "grid.onnx")
+    with pytest.raises(ConfigError, match="a grid of 63 regions is no square"):
+        write_mirrored(tmp_path / "grid.onnx", tmp_path / "twice.onnx")
 
 
 def test_the_builtin_encoder_is_no_network_to_train():
