@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from conftest import SMALL, Built, run
+from PIL import Image, ImageOps
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -100,6 +101,25 @@ def test_several_captioners_become_one_without_training(built, teacher):
         torch.testing.assert_close(mean[name], weight)
 
 
+def test_a_finished_captioner_looks_at_mirror_images_too(built, teacher):
+    """Without training; a mirror image of a picture is then the same picture to it."""
+    options = ("--encoder", "runs/scenes", "--start-from", "runs/teacher", "--epochs", "0", "--mirrored", "true")
+    _, folder = build(built, "mirrored", *options)
+    assert manifest(folder)["encoder"]["mirrored"] is True
+    assert manifest(teacher)["encoder"]["mirrored"] is False
+    _, again = build(built, "mirrored-again", "--encoder", "runs/mirrored", *options[2:])
+    assert (again / "bundle" / "encoder.onnx").read_bytes() == (folder / "bundle" / "encoder.onnx").read_bytes()
+    with Image.open(built.pictures[0]) as picture:
+        ImageOps.mirror(picture).save(built.cwd / "mirror-image.png")
+    said = {}
+    for model in ("mirrored", "teacher"):
+        pictures = (str(built.pictures[0]), "mirror-image.png")
+        done = run("run_captioner.py", *pictures, "--json", "--model", f"runs/{model}", cwd=built.cwd)
+        said[model] = [json.loads(line)["log_prob"] for line in done.stdout.splitlines()]
+    assert said["mirrored"][0] == pytest.approx(said["mirrored"][1], abs=1e-3)
+    assert said["teacher"][0] != pytest.approx(said["teacher"][1], abs=1e-3)
+
+
 def test_self_critical_training_from_nothing_is_refused(built):
     done, _ = build(built, "nothing", "--self-critical", "mean", status=2)
     assert "--start-from is ''; expected a finished build or bundle with --self-critical" in done.stderr
@@ -120,6 +140,7 @@ def test_a_student_learns_from_teachers_that_see_what_it_sees(built, teacher):
         (["--encoder=runs/scenes", "--teachers=nowhere"], "--teachers nowhere is no finished build or bundle", 1),
         (["--encoder=runs/scenes", "--features=grid"], "the encoder of runs/scenes gives one vector a picture", 2),
         (["--teachers=runs/teacher"], "leave --finetune away", 2),
+        (["--mirrored=true"], "small_cnn is trained together with the decoder", 2),
         (["--encoder=builtin", "--teachers=runs/teacher"], "--teachers runs/teacher has another encoder", 1),
     ],
 )
