@@ -38,10 +38,14 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/metrics.py
 
+PRETRAINED = $(BIN)/python build_and_run.py --data $(DATA)
 pretrained: .venv/installed      ## train the captioner that ships: make pretrained DATA=FLICKR8K ENCODER=MOBILENET (hours)
-	$(BIN)/python build_and_run.py --config configs/flickr8k_attention.yaml --data $(DATA) --encoder $(ENCODER) --out runs/attention
-	$(BIN)/python build_and_run.py --config configs/flickr8k_finetuned.yaml --data $(DATA) --encoder $(ENCODER) --start-from runs/attention --out runs/finetuned
-	$(BIN)/python build_and_run.py --config configs/flickr8k_self_critical.yaml --data $(DATA) --encoder runs/finetuned --start-from runs/finetuned --model-card docs/model-card.md --out runs/pretrained
+	$(PRETRAINED) --config configs/flickr8k_attention.yaml --encoder $(ENCODER) --out runs/attention
+	$(PRETRAINED) --config configs/flickr8k_finetuned.yaml --encoder $(ENCODER) --start-from runs/attention --out runs/finetuned
+	$(PRETRAINED) --config configs/flickr8k_transformer.yaml --encoder runs/finetuned --quantize int8 --out runs/transformer
+	$(PRETRAINED) --config configs/flickr8k_attention.yaml --encoder runs/finetuned --views 6 --epochs 8 --learning-rate 0.0015 --average 0.998 --seed 2 --quantize int8 --out runs/attention-2
+	$(PRETRAINED) --config configs/flickr8k_distilled.yaml --out runs/distilled
+	$(PRETRAINED) --config configs/flickr8k_pretrained.yaml --model-card docs/model-card.md --out runs/pretrained
 
 clean:
 	rm -rf .venv .venv-base build dist *.egg-info

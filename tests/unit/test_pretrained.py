@@ -85,14 +85,14 @@ def test_it_tells_where_it_looks_for_each_word(photo: Path) -> None:
     model = captioner.load(PRETRAINED)
     caption = model.caption(photo)
     where = model.attention(photo)
-    assert where.shape == (len(caption.words), 49)
+    assert where.shape == (len(caption.words), 81)
     assert (where > 0).all()
     np.testing.assert_allclose(where.sum(axis=1), 1, atol=1e-4)
     np.testing.assert_allclose(model.attention(photo, caption.text), where, atol=1e-6)
     prefix = " ".join(caption.text.split()[:2])  # later words change nothing of where it looked for earlier ones
     np.testing.assert_allclose(model.attention(photo, prefix), where[:2], atol=1e-6)
     assert np.abs(where[0] - where[-1]).max() > 1e-3
-    assert model.attention(photo, "").shape == (0, 49)
+    assert model.attention(photo, "").shape == (0, 81)
     with pytest.raises(ConfigError, match="a single captioner with the decoder `attention`"):
         captioner.load([PRETRAINED, PRETRAINED]).attention(photo)
 
@@ -119,7 +119,11 @@ def test_the_command_line_takes_it_and_says_so(photo: Path, command: list[str]) 
 @pytest.mark.slow
 @pytest.mark.skipif(not FLICKR8K.is_dir(), reason="Flickr8k is not in ../shared")
 def test_its_scores_are_the_recorded_ones() -> None:
-    """All 1,000 dev pictures, captioned from their files; the build captioned their stored features."""
+    """All 1,000 dev pictures, captioned from their files.
+
+    The build captioned their stored features, which are float16, in batches of another size; the int8 decoder rounds to
+    one scale for a whole batch. Each changes a caption here and there.
+    """
     model = captioner.load(PRETRAINED, threads=2)
     from captioner.datasets.registry import open_dataset
 
@@ -129,4 +133,4 @@ def test_its_scores_are_the_recorded_ones() -> None:
     references = {record.image_id: record.captions for record in records}
     recorded = {(row["name"], row["search"]): row["value"] for row in model.bundle.manifest.scores}
     for score in evaluate(predictions, references, metrics=["CIDEr", "BLEU-4"]):
-        assert score.value == pytest.approx(recorded[score.name, "beam 5"], abs=0.3)
+        assert score.value == pytest.approx(recorded[score.name, "beam 5"], abs=0.5)
