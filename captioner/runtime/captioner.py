@@ -85,7 +85,8 @@ class Captioner:
             text: the caption; None takes the one that the captioner gives.
 
         Returns:
-            float32 (words, regions); each row adds up to 1, the regions are the positions of the picture row by row.
+            float32 (words, rows, columns), over the positions of the picture as the encoder sees it, a square; each
+            word's add up to 1.
 
         Raises:
             ImageError: the picture cannot be read.
@@ -102,7 +103,9 @@ class Captioner:
         for token in [vocabulary.bos, *words][: len(words)]:  # a word is chosen after the one before it was read
             _, state = steps.step(np.array([token]), state)
             found.append(state[ATTENDED])
-        return np.diff(np.concatenate(found), axis=0)
+        where = np.diff(np.concatenate(found), axis=0)
+        side = isqrt(where.shape[1])
+        return where.reshape(len(where), side, side)
 
     def check_options(self, **options: Any) -> None:
         """Raise ConfigError when one of the options for `caption` is unknown, of the wrong type or out of range."""

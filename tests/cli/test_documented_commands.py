@@ -77,7 +77,7 @@ def test_python_in_the_pages(users_folder, page, code):
         assert "CIDEr|tok:ptb|refs:2" in process.stdout or process.stdout.strip() == "[2.5 7.5]"
         return
     if "model.attention(" in code:
-        assert all(re.fullmatch(r"\S+ \d+", line) for line in process.stdout.splitlines())
+        assert all(re.fullmatch(r"\S+ \d \d", line) for line in process.stdout.splitlines())
         assert process.stdout
         return
     model = captioner.load(users_folder / "runs" / "scenes" / "bundle")

@@ -85,14 +85,14 @@ def test_it_tells_where_it_looks_for_each_word(photo: Path) -> None:
     model = captioner.load(PRETRAINED)
     caption = model.caption(photo)
     where = model.attention(photo)
-    assert where.shape == (len(caption.words), 81)
+    assert where.shape == (len(caption.words), 9, 9)
     assert (where > 0).all()
-    np.testing.assert_allclose(where.sum(axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(where.sum(axis=(1, 2)), 1, atol=1e-4)
     np.testing.assert_allclose(model.attention(photo, caption.text), where, atol=1e-6)
     prefix = " ".join(caption.text.split()[:2])  # later words change nothing of where it looked for earlier ones
     np.testing.assert_allclose(model.attention(photo, prefix), where[:2], atol=1e-6)
     assert np.abs(where[0] - where[-1]).max() > 1e-3
-    assert model.attention(photo, "").shape == (0, 81)
+    assert model.attention(photo, "").shape == (0, 9, 9)
     with pytest.raises(ConfigError, match="a single captioner with the decoder `attention`"):
         captioner.load([PRETRAINED, PRETRAINED]).attention(photo)
 
