@@ -216,6 +216,8 @@ class TrainConfig:
             encoder that starts from scratch to see.
         clip: gradients are scaled down to this norm.
         patience: stop after this many epochs without a better CIDEr on dev.
+        dev_beam: beam of the search that writes the captions by which epochs are ranked; 1 is greedy, which is quick. A
+            larger one ranks by what the captioner is for, where a few points between epochs matter.
         seed: of everything random; the same seed gives the same weights on a CPU.
         threads: processor threads, at most 256; 0 takes all cores that this process may use.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
@@ -241,6 +243,7 @@ class TrainConfig:
     word_presence: float = 0.0
     clip: float = 5.0
     patience: int = 4
+    dev_beam: int = 1
     seed: int = 1
     threads: int = 0
     precision: str = "32-true"
@@ -271,6 +274,7 @@ class TrainConfig:
         _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")
         _require(self.clip > 0, "clip", self.clip, "more than 0")
         _require(self.patience >= 1, "patience", self.patience, "1 or more")
+        _require(1 <= self.dev_beam <= MAX_BEAM, "dev_beam", self.dev_beam, f"1 to {MAX_BEAM}")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
         _require(0 <= self.threads <= MAX_THREADS, "threads", self.threads, f"0 (all cores) to {MAX_THREADS}")
         _one_of("precision", self.precision, PRECISIONS)

@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from captioner.bundle import DECODER_START, DECODER_STEP
+from captioner.bundle import DECODER_START, DECODER_STEP, WEIGHTS
 from captioner.errors import ExportError, WeightsError
+from captioner.graph_weights import name_weights, read_weights
 from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import Decoder, DecoderSizes, State
 from captioner.models.encoders.base import Encoder
@@ -103,12 +104,38 @@ def save_weights(model: CaptionModel, path: Path) -> None:
     save_file({name: weight.detach().clone().contiguous() for name, weight in model.state_dict().items()}, path)
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """What `save_weights` wrote. Raises WeightsError when it is not there, or damaged."""
+def load_weights(folder: Path, network: CaptionModel) -> dict[str, Tensor]:
+    """The weights of a finished captioner: what `save_weights` wrote, or, where it has none, those in its graphs.
+
+    Args:
+        folder: its bundle.
+        network: what the weights are for, by whose names graphs are searched; its own weights do not matter.
+
+    Raises:
+        WeightsError: they are damaged or of another network, or an encoder's are asked of a bundle that has none.
+    """
+    path = folder / WEIGHTS
+    if not path.exists():
+        return _weights_in_graphs(folder, network)
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read: {error}") from None
+
+
+def _weights_in_graphs(folder: Path, network: CaptionModel) -> dict[str, Tensor]:
+    if network.encoder is not None:
+        raise WeightsError(
+            f"{folder} keeps no weights to go on from, only its decoder's, in its graphs; take its encoder as it is, "
+            "with --encoder and the same folder"
+        )
+    names: dict[int, list[str]] = {}  # tied weights share memory
+    weights = network.state_dict()
+    for name, weight in weights.items():
+        names.setdefault(weight.data_ptr(), []).append(name)
+    wanted = {tuple(same): tuple(weights[same[0]].shape) for same in names.values()}
+    found = read_weights([folder / DECODER_START, folder / DECODER_STEP], wanted)
+    return {name: torch.from_numpy(values) for name, values in found.items()}
 
 
 def _export(
@@ -149,6 +176,7 @@ def _export(
         )
     logger.setLevel(level)
     graph = _without_traces(program.model_proto)  # type: ignore[union-attr]
+    name_weights(graph, {name: weight.detach().numpy() for name, weight in module.state_dict().items()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(graph.SerializeToString())
     try:

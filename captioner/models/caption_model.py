@@ -66,7 +66,7 @@ def start_from(model: CaptionModel, *trained: Mapping[str, Tensor]) -> None:
                 continue  # frozen, before or now: its pretrained weights are where they belong
             if ours != theirs:
                 raise WeightsError(
-                    f"the {part[:-1]} to start from is another one than this build has; give both the same options"
+                    f"the {part[:-1]} to take weights from is another one; build both with the same options"
                 )
     mean = {name: torch.stack([weights[name].float() for weights in trained]).mean(dim=0) for name in known}
     model.load_state_dict({**wanted, **{name: weight.to(wanted[name].dtype) for name, weight in mean.items()}})

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioner.bundle import ENCODER, VOCABULARY, WEIGHTS, bundle_of, load_bundle
+from captioner.bundle import ENCODER, bundle_of, load_bundle
 from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.errors import CaptionerError, ConfigError, WeightsError
 from captioner.metrics.evaluate import evaluate
@@ -16,6 +16,7 @@ from captioner.pipeline.workspace import Workspace, read_lines, write_json
 from captioner.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from captioner.models.caption_model import CaptionModel
     from captioner.models.decoders.base import DecoderSizes
     from captioner.training.distillation import Teachers
 
@@ -65,7 +66,7 @@ def train(
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
     if config.start_from:
         named = [bundle_of(folder) for folder in folders_in(config.start_from)]
-        start_from(model, *(_weights_of("--start-from", folder, vocabulary) for folder in named))
+        start_from(model, *(_weights_of("--start-from", folder, vocabulary, model) for folder in named))
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     training = PreparedSplit(workspace.split("train"))
@@ -100,32 +101,34 @@ def folders_in(option: str) -> list[Path]:
     return [Path(name.strip()) for name in option.split(",")]
 
 
-def _weights_of(option: str, folder: Path, vocabulary: Vocabulary) -> Mapping[str, Any]:
-    """The weights of a bundle. Raises WeightsError when it is none, has none, or has other words."""
+def _weights_of(option: str, folder: Path, vocabulary: Vocabulary, network: CaptionModel) -> Mapping[str, Any]:
+    """The weights of a bundle for `network`. Raises WeightsError when it is none, or has another one or other words."""
     from captioner.export import load_weights
 
     try:
-        words = Vocabulary.load(folder / VOCABULARY)
-        weights = load_weights(folder / WEIGHTS)
+        words = load_bundle(folder).vocabulary
     except CaptionerError as error:
         raise WeightsError(f"{option} {folder} is no finished build or bundle: {error.message}") from None
     if words.fingerprint != vocabulary.fingerprint:
         raise WeightsError(
             f"{option} {folder} has other words; build both on the same captions, with the same --min-count"
         )
-    return weights
+    try:
+        return load_weights(folder, network)
+    except WeightsError as error:
+        raise WeightsError(f"{option}: {error.message}") from None
 
 
 def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: DecoderSizes) -> Teachers:
     """The captioners to learn from. Raises WeightsError when one does not fit the student."""
-    from captioner.training.distillation import Teachers, build_teacher
+    from captioner.models.caption_model import start_from
+    from captioner.training.distillation import Teachers, teacher_network
 
     if features.encoder.trained_with_decoder:
         raise ConfigError("--teachers: they look at features of a frozen encoder; leave --finetune away")
     models = []
     for name in folders_in(named):
         folder = bundle_of(name)
-        weights = _weights_of("--teachers", folder, vocabulary)
         bundle = load_bundle(folder)
         if features.graph is None or bundle.path(ENCODER).read_bytes() != features.graph.read_bytes():
             raise WeightsError(
@@ -133,7 +136,9 @@ def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: Dec
                 "them with one --encoder FOLDER"
             )
         try:
-            models.append(build_teacher(bundle.manifest.decoder, weights, sizes))
+            model = teacher_network(bundle.manifest.decoder, sizes)
         except WeightsError as error:
             raise WeightsError(f"--teachers {name}: {error.message}") from None
+        start_from(model, _weights_of("--teachers", folder, vocabulary, model))
+        models.append(model)
     return Teachers(models)

@@ -26,8 +26,8 @@ class Teachers:
     """Finished captioners that look at the features that the student looks at."""
 
     def __init__(self, models: Sequence[CaptionModel]) -> None:
-        """Take at least one model, in evaluation mode."""
-        self._models = list(models)
+        """Take at least one model; they learn nothing more."""
+        self._models = [model.eval().requires_grad_(False) for model in models]
 
     @torch.inference_mode()
     def probabilities(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -40,30 +40,21 @@ class Teachers:
         return total / len(self._models)
 
 
-def build_teacher(decoder: Mapping[str, Any], weights: Mapping[str, Tensor], sizes: DecoderSizes) -> CaptionModel:
-    """A finished captioner as a teacher.
+def teacher_network(decoder: Mapping[str, Any], sizes: DecoderSizes) -> CaptionModel:
+    """The network of a finished captioner, which its weights are still to be put into.
 
     Args:
         decoder: its decoder's options, as its manifest has them.
-        weights: its weights.
         sizes: what the student has for features and vocabulary.
 
     Raises:
-        WeightsError: it cannot look at these features, or its weights are not those of its manifest.
+        WeightsError: it cannot look at these features.
     """
     if tuple(decoder.get("feature_shape", ())) != tuple(sizes.feature_shape):
         raise WeightsError(f"it looks at features of shape {decoder.get('feature_shape')}, not {sizes.feature_shape}")
     names = DecoderConfig.__dataclass_fields__
-    model = CaptionModel(
-        build_decoder(DecoderConfig(**{name: value for name, value in decoder.items() if name in names}), sizes)
-    )
-    wanted = model.state_dict()
-    if {name: weight.shape for name, weight in weights.items() if name in wanted} != {
-        name: weight.shape for name, weight in wanted.items()
-    }:
-        raise WeightsError("its weights are not those of the decoder in its manifest")
-    model.load_state_dict({name: weights[name] for name in wanted})
-    return model.eval().requires_grad_(False)
+    options = {name: value for name, value in decoder.items() if name in names}
+    return CaptionModel(build_decoder(DecoderConfig(**options), sizes))
 
 
 def distillation_loss(logits: Tensor, expected: Tensor) -> Tensor:

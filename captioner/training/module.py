@@ -60,7 +60,7 @@ class CaptionTask(lightning.LightningModule):
         self._score_dev = score_dev
         self._critic = critic
         self._teachers = teachers
-        self._greedy = DecodeConfig(beam=1, max_length=max_length)
+        self._search = DecodeConfig(beam=config.dev_beam, max_length=max_length)
         self._dev_captions: list[Sequence[int]] = []
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
@@ -130,8 +130,8 @@ class CaptionTask(lightning.LightningModule):
         self._dev_captions = []
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Write a caption for each picture, greedily; and the loss of the true ones, without dropout."""
-        found = decode(TorchStepModel(self.model), batch.inputs.float().cpu().numpy(), self._greedy, self._special)
+        """Write a caption for each picture; and the loss of the true ones, without dropout."""
+        found = decode(TorchStepModel(self.model), batch.inputs.float().cpu().numpy(), self._search, self._special)
         self._dev_captions.extend(candidates[0].tokens for candidates in found)
         loss, _ = self._loss(self.model.look(batch.inputs), batch)
         self.log(DEV_LOSS, loss, sync_dist=True, batch_size=len(batch.lengths))

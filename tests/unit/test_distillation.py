@@ -10,10 +10,10 @@ from dataclasses import asdict  # noqa: E402
 
 from captioner.config import DecoderConfig, TrainConfig  # noqa: E402
 from captioner.errors import ConfigError, WeightsError  # noqa: E402
-from captioner.models.caption_model import CaptionModel  # noqa: E402
+from captioner.models.caption_model import CaptionModel, start_from  # noqa: E402
 from captioner.models.decoders.base import DecoderSizes  # noqa: E402
 from captioner.models.decoders.registry import build_decoder  # noqa: E402
-from captioner.training.distillation import Teachers, build_teacher, distillation_loss  # noqa: E402
+from captioner.training.distillation import Teachers, distillation_loss, teacher_network  # noqa: E402
 
 SIZES = DecoderSizes((4, 6), 9, pad=0)
 CONFIG = DecoderConfig(decoder="attention", embed=8, hidden=8, dropout=0.5)
@@ -70,18 +70,20 @@ def manifest_of(config: DecoderConfig = CONFIG) -> dict:
 
 def test_a_teacher_comes_out_of_manifest_and_weights_as_it_was():
     model = model_of(5)
-    teacher = build_teacher(manifest_of(), {**model.state_dict(), "encoder.layer": torch.zeros(2)}, SIZES)
-    np.testing.assert_allclose(expectations(teacher), expectations(model), atol=1e-7)
-    assert not teacher.training
-    assert not any(weight.requires_grad for weight in teacher.parameters())
+    network = teacher_network(manifest_of(), SIZES)
+    start_from(network, {**model.state_dict(), "encoder.layer": torch.zeros(2)})
+    expected = Teachers([network]).probabilities(*BATCH)
+    np.testing.assert_allclose(expected, expectations(model), atol=1e-7)
+    assert not network.training
+    assert not any(weight.requires_grad for weight in network.parameters())
 
 
 def test_a_teacher_that_does_not_fit_is_refused():
-    weights = model_of(5).state_dict()
     with pytest.raises(WeightsError, match=r"looks at features of shape \[7, 6\]"):
-        build_teacher({**manifest_of(), "feature_shape": [7, 6]}, weights, SIZES)
-    with pytest.raises(WeightsError, match="not those of the decoder"):
-        build_teacher(manifest_of(DecoderConfig(decoder="attention", embed=8, hidden=16)), weights, SIZES)
+        teacher_network({**manifest_of(), "feature_shape": [7, 6]}, SIZES)
+    another = teacher_network(manifest_of(DecoderConfig(decoder="attention", embed=8, hidden=16)), SIZES)
+    with pytest.raises(WeightsError, match="the decoder to take weights from is another one"):
+        start_from(another, model_of(5).state_dict())
 
 
 def test_options_that_contradict_are_refused():

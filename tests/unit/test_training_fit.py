@@ -11,12 +11,14 @@ pytestmark = pytest.mark.torch
 from fakes import SPECIAL  # noqa: E402
 from torch import nn  # noqa: E402
 
-from captioner.config import DecoderConfig, TrainConfig  # noqa: E402
+from captioner.config import DecodeConfig, DecoderConfig, TrainConfig  # noqa: E402
+from captioner.decoding.decode import decode  # noqa: E402
 from captioner.images import PreprocessSpec  # noqa: E402
 from captioner.models.caption_model import CaptionModel  # noqa: E402
 from captioner.models.decoders.base import DecoderSizes  # noqa: E402
 from captioner.models.decoders.registry import build_decoder  # noqa: E402
 from captioner.models.encoders.base import Encoder  # noqa: E402
+from captioner.models.torch_step import TorchStepModel  # noqa: E402
 from captioner.training.callbacks import BEST, LOG, KeepBest  # noqa: E402
 from captioner.training.checkpoint import load_checkpoint  # noqa: E402
 from captioner.training.data import CaptionData  # noqa: E402
@@ -43,7 +45,11 @@ class Linear(Encoder):
         return self.norm(self.layer(pixels.flatten(1)))
 
 
-def train(folder, encoder=None, **options):
+def count(captions):
+    return float(len(captions))
+
+
+def train(folder, encoder=None, score_dev=count, **options):
     """One epoch of made-up data; returns the record, the model, and the dev features."""
     random = np.random.default_rng(0)
     features = random.normal(size=(9, 6) if encoder is None else (9, 3, 1, 1)).astype(np.float32)
@@ -52,7 +58,7 @@ def train(folder, encoder=None, **options):
     torch.manual_seed(1)
     model = CaptionModel(build_decoder(DecoderConfig(embed=8, hidden=8, dropout=0.5), SIZES), encoder)
     config = TrainConfig(epochs=1, batch_size=4, accelerator="cpu", seed=3, **options)
-    task = CaptionTask(model, config, SPECIAL, lambda found: float(len(found)), 8, SIZES)
+    task = CaptionTask(model, config, SPECIAL, score_dev, 8, SIZES)
     splits = (PreparedSplit(folder / name) for name in ("train", "dev"))
     data = CaptionData(*splits, lambda rows: features[rows], SPECIAL, batch_size=4, seed=3)
     return fit(task, data, config, folder / "training", threads=1), model, features[6:]
@@ -72,6 +78,20 @@ def test_the_loss_on_dev_is_the_mean_over_words_and_end_tokens_without_dropout(t
     (row,) = csv.DictReader((tmp_path / "training" / LOG).read_text().splitlines())
     assert float(row["dev_loss"]) == record.history[0]["dev_loss"]
     assert list(load_checkpoint(tmp_path / "training" / BEST))
+
+
+def test_epochs_are_ranked_by_captions_of_the_search_that_is_asked_for(tmp_path):
+    found = {}
+    for beam in (1, 4):
+        scored = []
+        _, model, features = train(
+            tmp_path / f"{beam}", score_dev=lambda captions, into=scored: into.extend(captions) or 0.0, dev_beam=beam
+        )
+        search = DecodeConfig(beam=beam, max_length=8)
+        best = [each[0].tokens for each in decode(TorchStepModel(model), features, search, SPECIAL)]
+        assert [list(tokens) for tokens in scored] == [list(tokens) for tokens in best]
+        found[beam] = scored
+    assert found[1] != found[4]
 
 
 def test_a_pretrained_encoder_has_a_rate_of_its_own_and_its_batch_norm_none(tmp_path):
