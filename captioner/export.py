@@ -46,7 +46,7 @@ class _Start(nn.Module):
 
 
 class _Step(nn.Module):
-    """`Decoder.step` as a module of its own, the state as separate arguments."""
+    """`Decoder.step` as a module of its own, the state as separate arguments; what stays the same is not given back."""
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
@@ -54,7 +54,8 @@ class _Step(nn.Module):
 
     def forward(self, tokens: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         log_probs, after = self.decoder.step(tokens, state)
-        return (log_probs, *after)
+        named = zip(self.decoder.state_names, after, strict=True)
+        return (log_probs, *(tensor for name, tensor in named if name not in self.decoder.steady))
 
 
 def export_encoder(encoder: Encoder, path: Path) -> None:
@@ -82,7 +83,7 @@ def export_decoder(decoder: Decoder, sizes: DecoderSizes, folder: Path) -> None:
         (torch.arange(len(each)) % sizes.vocabulary, *_made_up_state(decoder, each, told))
         for each, told in zip(features, (3, 0), strict=True)
     ]
-    outputs = [LOG_PROBS, *(NEXT + name for name in names)]
+    outputs = [LOG_PROBS, *(NEXT + name for name in names if name not in decoder.steady)]
     growing = [{}, *({decoder.growing[name]: "told"} if name in decoder.growing else {} for name in names)]
     _export(_Step(decoder), steps, folder / DECODER_STEP, [TOKENS, *names], outputs, growing)
 

@@ -81,16 +81,26 @@ def _weight(constants: Mapping[str, np.ndarray], names: Sequence[str], shape: tu
 
 
 def _found(constants: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray | None:
-    """The best form of a weight that there is: in float32, else rounded by channel, else rounded as a whole."""
-    for ending in ("", _QUANTIZED):
+    """A weight, rounded or not; None when it is not there."""
+    for name in names:
         for turned in (_TURNED, ""):
-            for name in names:
-                form = f"{name}{turned}"
-                values = constants.get(form + ending)
-                if values is None:
-                    continue
-                if ending:
-                    zero, step = constants[form + _ZERO], constants[form + _SCALE]
-                    values = (values.astype(np.float32) - zero.astype(np.float32)) * step
+            values = _restored(constants, f"{name}{turned}", channel_axis=-1 if turned else 0)
+            if values is not None:
                 return values.T if turned else values
     return None
+
+
+def _restored(constants: Mapping[str, np.ndarray], name: str, channel_axis: int) -> np.ndarray | None:
+    """A constant as float32, whatever it is kept as; scales are of the whole, or of each place along `channel_axis`."""
+    if name in constants:
+        return constants[name]
+    if name + _QUANTIZED not in constants:
+        return None
+    rounded = constants[name + _QUANTIZED]
+    facts = name if name + _SCALE in constants else name + _QUANTIZED  # a bias has the steps of its product
+    step = constants[facts + _SCALE]
+    zero = constants.get(facts + _ZERO, np.zeros_like(step)).astype(np.float32)
+    if step.ndim and rounded.ndim == 2 and channel_axis == 0:
+        step, zero = step[:, None], zero[:, None]
+    restored: np.ndarray = (rounded.astype(np.float32) - zero) * step
+    return restored

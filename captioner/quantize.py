@@ -1,37 +1,42 @@
 """Exported graphs in int8: a quarter of the size, and on most processors faster; knows nothing of captions.
 
-Encoders are quantised statically, weights by channel, with the ranges of the activations read off example pictures
-(Jacob et al. 2018, arXiv 1712.05877); what follows a convolution must be quantised with it, or its output takes up
+Both are quantised statically, weights by channel, with the ranges of the activations read off examples (Jacob et al.
+2018, arXiv 1712.05877). In an encoder, what follows a convolution must be quantised with it, or its output takes up
 ranges that a ReLU then throws away. Rounding weights shifts the mean of what a convolution gives, for every picture
 alike, and in a narrow deep network this is most of the error; so the shift is measured on the examples and goes into
-the biases (Nagel et al. 2019, arXiv 1906.04721, section 4.2). Decoders are quantised dynamically: matrix products
-alone, whose inputs vary from word to word. What quantises is ONNX Runtime's own.
+the biases (Nagel et al. 2019, arXiv 1906.04721, section 4.2). In a decoder, matrix products alone are quantised. What
+quantises is ONNX Runtime's own.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
     QuantFormat,
     QuantType,
-    quantize_dynamic,
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from captioner.runtime.onnx_step import FEATURES, OnnxStepModel
 from captioner.runtime.session import declared, open_session
 
+Example: TypeAlias = tuple[np.ndarray, Sequence[Sequence[int]]]
+"""Features of pictures, (batch, *feature_shape), and what is written about each, as ids from the begin token on."""
+
 _INT8_STEPS = 127
+_PRODUCTS = ("MatMul", "Gemm")
 
 
 def quantize_encoder(path: Path, examples: Sequence[np.ndarray]) -> None:
@@ -48,7 +53,7 @@ def quantize_encoder(path: Path, examples: Sequence[np.ndarray]) -> None:
         quantize_static(
             prepared,
             result,
-            _Examples(name, examples),
+            _Examples({name: pixels} for pixels in examples),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -57,10 +62,99 @@ def quantize_encoder(path: Path, examples: Sequence[np.ndarray]) -> None:
         )
 
 
-def quantize_decoder(path: Path) -> None:
-    """Replace a graph of a decoder by one whose matrices are int8, by channel."""
-    with _beside(path) as (_, result):
-        quantize_dynamic(path, result, per_channel=True, weight_type=QuantType.QInt8)
+def quantize_decoder(start: Path, step: Path, examples: Sequence[Example]) -> None:
+    """Replace both graphs of a decoder by ones in int8.
+
+    Ranges are read off the examples once and for all. Read off whatever is computed at the moment, as dynamic
+    quantisation does, they would make a caption depend on the pictures that happen to be captioned with it.
+
+    Args:
+        start: the graph features → state.
+        step: the graph tokens, state → log-probabilities, next state.
+        examples: training pictures with a caption each; a hundred are plenty.
+    """
+    model = OnnxStepModel(start, step)
+    with _beside(start) as (_, new_start), _beside(step) as (_, new_step):
+        _quantize_products(start, new_start, ({FEATURES: features} for features, _ in examples))
+        _quantize_products(step, new_step, _steps(model, examples))
+
+
+def _steps(model: OnnxStepModel, examples: Sequence[Example]) -> Iterator[Mapping[str, np.ndarray]]:
+    """What the step graph is given while the captions of the examples are written."""
+    for features, captions in examples:
+        state, left = model.start(features), list(captions)
+        for place in range(max(map(len, captions))):
+            state = model.reorder(state, np.flatnonzero([len(caption) > place for caption in left]))
+            left = [caption for caption in left if len(caption) > place]
+            tokens = np.array([caption[place] for caption in left], np.int64)
+            yield model.feeds(tokens, state)
+            _, state = model.step(tokens, state)
+
+
+def _quantize_products(path: Path, result: Path, feeds: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """Matrix products with weights in int8, by channel, and the tables of word vectors; all else stays as it is.
+
+    What comes out of a product is left in float32: states add up over the words, and so would its rounding. So are
+    products of what is computed with what is computed, as attention has.
+    """
+    graph = onnx.load(path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    quantize_static(
+        path,
+        result,
+        _Examples(feeds),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=list(_PRODUCTS),
+        nodes_to_exclude=[
+            node.name for node in graph.node if node.op_type in _PRODUCTS and not constants & set(node.input[:2])
+        ],
+        calibrate_method=CalibrationMethod.MinMax,
+        extra_options={"OpTypesToExcludeOutputQuantization": list(_PRODUCTS)},
+    )
+    model = onnx.load(result)
+    _quantize_tables(model.graph)
+    onnx.save(model, result)
+
+
+def _quantize_tables(graph: GraphProto) -> None:
+    """Look rows up in int8, each row with a step of its own; a table that a product has in int8 already is shared."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        table = node.input[0] if node.op_type == "Gather" else ""
+        rounded, steps = f"{table}_quantized", f"{table}_scale"
+        if rounded not in constants:
+            values = numpy_helper.to_array(constants[table]) if table in constants else np.empty(0)
+            if values.dtype != np.float32 or values.ndim != 2:
+                nodes.append(node)
+                continue
+            numbers, step = _in_int8(values)
+            for name, array in ((rounded, numbers.astype(np.int8)), (steps, step[:, 0])):
+                constants[name] = numpy_helper.from_array(array, name)
+                graph.initializer.append(constants[name])
+        row, found = node.input[1], node.output[0]
+        nodes += [
+            helper.make_node("Gather", [rounded, row], [f"{found}_rounded"]),
+            helper.make_node("Gather", [steps, row], [f"{found}_step"]),
+            helper.make_node("Cast", [f"{found}_rounded"], [f"{found}_number"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", [f"{found}_step", "last_axis"], [f"{found}_steps"]),
+            helper.make_node("Mul", [f"{found}_number", f"{found}_steps"], [found]),
+        ]
+        if "last_axis" not in constants:
+            constants["last_axis"] = numpy_helper.from_array(np.array([-1]), "last_axis")
+            graph.initializer.append(constants["last_axis"])
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _remove_unused(graph)
+
+
+def _remove_unused(graph: GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
 
 
 def _correct_biases(path: Path, input_name: str, examples: Sequence[np.ndarray]) -> None:
@@ -84,7 +178,8 @@ def _correct_biases(path: Path, input_name: str, examples: Sequence[np.ndarray])
         beside.CopyFrom(node)
         beside.name = lost = f"{shift}_by_position"
         beside.input[:], beside.output[:] = [node.input[0], f"{shift}_weights"], [lost]
-        probe.graph.initializer.append(numpy_helper.from_array(weights - _rounded(weights), beside.input[1]))
+        numbers, step = _in_int8(weights)
+        probe.graph.initializer.append(numpy_helper.from_array(weights - numbers * step, beside.input[1]))
         probe.graph.node.extend([beside, helper.make_node("GlobalAveragePool", [lost], [shift])])
         probe.graph.output.append(helper.make_tensor_value_info(shift, TensorProto.FLOAT, None))
     session = open_session(probe.SerializeToString())
@@ -96,26 +191,26 @@ def _correct_biases(path: Path, input_name: str, examples: Sequence[np.ndarray])
         name = f"{node.output[0]}_corrected_bias"  # one of its own: several convolutions may have shared the old one
         node.input[2:] = [name]
         model.graph.initializer.append(numpy_helper.from_array(bias, name))
-    used = {name for node in model.graph.node for name in node.input}
-    for unused in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
-        model.graph.initializer.remove(unused)
+    _remove_unused(model.graph)
     onnx.save(model, path)
 
 
-def _rounded(weights: np.ndarray) -> np.ndarray:
-    """What int8 makes of weights (channels, …): as many equal steps for each channel as its largest weight needs."""
+def _in_int8(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (channels, …) as whole numbers from -127 to 127, and how much 1 is in each channel, (channels, 1, …).
+
+    A channel's largest weight is 127 of them.
+    """
     steps = np.abs(weights).max(axis=tuple(range(1, weights.ndim)), keepdims=True) / _INT8_STEPS
-    rounded: np.ndarray = np.rint(np.divide(weights, steps, where=steps > 0, out=np.zeros_like(weights))) * steps
-    return rounded
+    return np.rint(np.divide(weights, steps, where=steps > 0, out=np.zeros_like(weights))), steps
 
 
 class _Examples(CalibrationDataReader):
-    """One batch after the other, in the form that ONNX Runtime asks for."""
+    """What a graph is given, one after the other, in the form that ONNX Runtime asks for."""
 
-    def __init__(self, name: str, batches: Sequence[np.ndarray]) -> None:
-        self._feeds = iter([{name: batch} for batch in batches])
+    def __init__(self, feeds: Iterable[Mapping[str, np.ndarray]]) -> None:
+        self._feeds = iter(feeds)
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
+    def get_next(self) -> Mapping[str, np.ndarray] | None:
         """The next one; None at the end."""
         return next(self._feeds, None)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
+
 from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, WEIGHTS
 from captioner.config import DecoderConfig, EncoderConfig, ExportConfig
 from captioner.pipeline.features import Features
@@ -44,19 +46,26 @@ def export(encoder: EncoderConfig, decoder: DecoderConfig, config: ExportConfig,
     export_decoder(model.decoder, sizes, workspace.graphs)
     save_weights(model, workspace.graphs / WEIGHTS)
     if config.quantize == "int8":
-        _quantize(features, workspace)
+        _quantize(features, workspace, vocabulary.bos)
     size = sum((workspace.graphs / name).stat().st_size for name in GRAPHS)
     quantized = ", then quantised to int8" if config.quantize == "int8" else ""
     return f"graphs agree with the network{quantized}, {size / 1e6:.1f} MB"
 
 
-def _quantize(features: Features, workspace: Workspace) -> None:
+def _quantize(features: Features, workspace: Workspace, bos: int) -> None:
     from captioner.quantize import quantize_decoder, quantize_encoder
+    from captioner.runtime.session import OnnxEncoder
     from captioner.training.prepared import PreparedSplit
 
-    if features.encoder.trained_with_decoder:
-        rows = PreparedSplit(workspace.split("train")).rows[:_EXAMPLES, 0]
-        batches = [rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE)]
-        quantize_encoder(workspace.graphs / ENCODER, [features.inputs(batch) for batch in batches])
-    for name in (DECODER_START, DECODER_STEP):
-        quantize_decoder(workspace.graphs / name)
+    training = PreparedSplit(workspace.split("train"))
+    pictures = np.arange(min(_EXAMPLES, len(training)))
+    batches = [pictures[start : start + _AT_ONCE] for start in range(0, len(pictures), _AT_ONCE)]
+    inputs = [features.inputs(training.rows[batch, 0]) for batch in batches]
+    if features.encoder.trained_with_decoder:  # what its decoder is shown is what the graph in int8 sees
+        quantize_encoder(workspace.graphs / ENCODER, inputs)
+        see = OnnxEncoder(workspace.graphs / ENCODER)
+        inputs = [see(pixels) for pixels in inputs]
+    captions = [[[bos, *training.captions(picture)[0].tolist()] for picture in batch] for batch in batches]
+    quantize_decoder(
+        workspace.graphs / DECODER_START, workspace.graphs / DECODER_STEP, list(zip(inputs, captions, strict=True))
+    )

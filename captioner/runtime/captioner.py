@@ -100,10 +100,10 @@ class Captioner:
         vocabulary = self.bundle.vocabulary
         words = vocabulary.encode(self._caption_images([image], *self._chosen({}))[0].text if text is None else text)
         state = steps.start(self._graphs[0].see([image]))
-        found = [state[ATTENDED]]  # what was looked at so far, (1, regions)
+        found = [state.changing[ATTENDED]]  # what was looked at so far, (1, regions)
         for token in [vocabulary.bos, *words][: len(words)]:  # a word is chosen after the one before it was read
             _, state = steps.step(np.array([token]), state)
-            found.append(state[ATTENDED])
+            found.append(state.changing[ATTENDED])
         where = np.diff(np.concatenate(found), axis=0)
         side = isqrt(where.shape[1])
         return where.reshape(len(where), side, side)

@@ -49,13 +49,13 @@ def test_weights_in_float_come_out_as_they_went_in(variant, tmp_path):
 def test_a_network_with_the_weights_of_a_graph_in_int8_writes_what_the_graph_writes(variant, tmp_path):
     model = model_of(**VARIANTS[variant])
     export_decoder(model.decoder, SIZES, tmp_path)
-    for name in (DECODER_START, DECODER_STEP):
-        quantize_decoder(tmp_path / name)
+    features = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
+    paths = (tmp_path / DECODER_START, tmp_path / DECODER_STEP)
+    quantize_decoder(*paths, [(features, [[1, 5, 6], [1, 7, 8], [1, 9, 10]])])
     fresh = model_of(2, **VARIANTS[variant])
     start_from(fresh, load_weights(tmp_path, fresh))
-    features = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
     answers = []
-    for steps in (OnnxStepModel(tmp_path / DECODER_START, tmp_path / DECODER_STEP), TorchStepModel(fresh)):
+    for steps in (OnnxStepModel(*paths), TorchStepModel(fresh)):
         log_probs, _ = steps.step(np.array([1, 5, 7]), steps.start(features))
         answers.append(log_probs)
     np.testing.assert_allclose(

@@ -68,7 +68,22 @@ def test_rounded_weights_do_not_shift_what_an_encoder_sees(tmp_path):
     assert abs((answer() - expected).mean()) < 0.2 * lost
 
 
-@pytest.mark.parametrize("options", [{}, {"decoder": "attention"}], ids=["lstm", "attention"])
+def examples(count: int = 6) -> list:
+    """Made-up features, and captions of different lengths."""
+    random = np.random.default_rng(1)
+    features = random.normal(size=(count, 4, *SIZES.feature_shape)).astype(np.float32)
+    captions = [[[1, *random.integers(4, 60, length).tolist()] for length in (3, 7, 5, 2)] for _ in range(count)]
+    return list(zip(features, captions, strict=True))
+
+
+OPTIONS = {
+    "lstm": {},
+    "attention": {"decoder": "attention"},
+    "transformer": {"decoder": "transformer", "layers": 2, "heads": 4},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_a_decoder_in_int8_says_nearly_the_same(tmp_path, options):
     torch.manual_seed(0)
     export_decoder(build_decoder(DecoderConfig(**options, embed=64, hidden=96), SIZES).eval(), SIZES, tmp_path)
@@ -81,8 +96,7 @@ def test_a_decoder_in_int8_says_nearly_the_same(tmp_path, options):
         return model.step(tokens, model.start(features.astype(np.float32)))[0]
 
     expected = answer()
-    for path in paths:
-        quantize_decoder(path)
+    quantize_decoder(*paths, examples())
     found = answer()
     assert sum(path.stat().st_size for path in paths) < 0.45 * size
     divergence = (np.exp(expected) * (expected - found)).sum(axis=1)
@@ -90,10 +104,34 @@ def test_a_decoder_in_int8_says_nearly_the_same(tmp_path, options):
     assert np.exp(found).sum(axis=1) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_graph_that_cannot_be_quantised_stays(tmp_path):
-    path = tmp_path / "graph.onnx"
-    path.write_bytes(b"no graph")
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_decoder_in_int8_says_of_each_picture_what_it_says_alone(tmp_path, options):
+    """Whatever else is in the batch, and however far its numbers go."""
+    torch.manual_seed(0)
+    export_decoder(build_decoder(DecoderConfig(**options, embed=64, hidden=96), SIZES).eval(), SIZES, tmp_path)
+    paths = [tmp_path / DECODER_START, tmp_path / DECODER_STEP]
+    quantize_decoder(*paths, examples())
+    model = OnnxStepModel(*paths)
+    features = np.random.default_rng(0).normal(size=(3, *SIZES.feature_shape)).astype(np.float32)
+    features[1:] *= 10
+
+    def written(rows):
+        state = model.start(features[rows])
+        found = []
+        for word in (1, 7, 9):
+            log_probs, state = model.step(np.full(len(rows), word), state)
+            found.append(log_probs[0])
+        return np.stack(found)
+
+    np.testing.assert_allclose(written([0]), written([0, 1, 2]), atol=1e-5)
+
+
+def test_graphs_that_cannot_be_quantised_stay(tmp_path):
+    torch.manual_seed(0)
+    export_decoder(build_decoder(DecoderConfig(embed=64, hidden=96), SIZES).eval(), SIZES, tmp_path)
+    paths = [tmp_path / DECODER_START, tmp_path / DECODER_STEP]
+    before = [path.read_bytes() for path in paths]
     with pytest.raises(Exception, match=r".+"):
-        quantize_decoder(path)
-    assert path.read_bytes() == b"no graph"
-    assert len(list(tmp_path.iterdir())) == 1
+        quantize_decoder(*paths, [(np.zeros((1, 4, 32), np.float32), [[1, 10**6]])])  # no such word
+    assert [path.read_bytes() for path in paths] == before
+    assert len(list(tmp_path.iterdir())) == 2

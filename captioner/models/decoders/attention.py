@@ -14,7 +14,7 @@ Knows nothing of how the next word is chosen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -33,11 +33,13 @@ Look: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 class AttentionDecoder(Decoder):
     """Writes with a fresh look at the regions for every word.
 
-    The state carries, besides the two LSTMs, the projected regions, and `attended`, the sum of all attention so far
+    The state carries, besides the two LSTMs, what does not change from word to word: the projected regions, and
+    `picture`, what their mean adds to the gates (batch, 4·hidden). And `attended`, the sum of all attention so far
     (batch, regions): the difference of two steps is where the decoder looked for the word between them.
     """
 
-    state_names = ("asking_hidden", "asking_cell", "telling_hidden", "telling_cell", "regions", "attended")
+    state_names = ("asking_hidden", "asking_cell", "telling_hidden", "telling_cell", "regions", "picture", "attended")
+    steady: ClassVar = frozenset({"regions", "picture"})
 
     def __init__(self, config: DecoderConfig, sizes: DecoderSizes) -> None:
         super().__init__()
@@ -156,21 +158,22 @@ class AttentionDecoder(Decoder):
 
     def start(self, features: Tensor) -> State:
         """See `Decoder.start`."""
-        regions, _ = self._see(features)
+        regions, picture = self._see(features)
         memory = (zeros.clone() for zeros in self._blank(regions.shape[0], regions))
-        return *memory, regions, regions.new_zeros(regions.shape[:2])
+        return *memory, regions, picture, regions.new_zeros(regions.shape[:2])
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """See `Decoder.step`."""
-        asking, asking_cell, telling, telling_cell, regions, attended = state
+        asking, asking_cell, telling, telling_cell, regions, picture, attended = state
 
         def look(said: Tensor) -> tuple[Tensor, Tensor]:
             answer, attention = self._attend(regions, said.unsqueeze(1))
             return answer.squeeze(1), attention.squeeze(1)
 
-        gates = self._read(tokens) + self.ask_picture(regions.mean(dim=1))  # (batch, 4·hidden)
+        gates = self._read(tokens) + picture  # (batch, 4·hidden)
         memory, attention = self._advance(gates, (asking, asking_cell, telling, telling_cell), look)
-        return F.log_softmax(self.logits(self.dropout(memory[2])), dim=-1), (*memory, regions, attended + attention)
+        log_probs = F.log_softmax(self.logits(self.dropout(memory[2])), dim=-1)
+        return log_probs, (*memory, regions, picture, attended + attention)
 
 
 def _places(owner: Tensor, pictures: int) -> tuple[Tensor, int]:

@@ -50,6 +50,9 @@ class Decoder(nn.Module):
     growing: ClassVar[Mapping[str, int]] = {}
     """Tensors of the state that get longer with every step, and along which axis."""
 
+    steady: ClassVar[frozenset[str]] = frozenset()
+    """Tensors of the state that follow from the picture alone, and stay what they are from word to word."""
+
     def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Reading:
         """Teacher forcing: read whole captions, each word predicted from the true words before it.
 

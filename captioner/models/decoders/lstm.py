@@ -13,6 +13,8 @@ Knows nothing of how the next word is chosen.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,6 +30,8 @@ class LstmDecoder(Decoder):
 
     Grid features are averaged over their regions first: this decoder looks at the picture as a whole.
     """
+
+    steady: ClassVar = frozenset({"picture"})
 
     def __init__(self, config: DecoderConfig, sizes: DecoderSizes) -> None:
         super().__init__()

@@ -132,6 +132,7 @@ class TransformerDecoder(Decoder):
     """Angular frequencies of the places in the caption (section 3.5), (width / 2,)."""
     state_names = ("word_keys", "word_values", "region_keys", "region_values")
     growing: ClassVar = {"word_keys": 2, "word_values": 2}
+    steady: ClassVar = frozenset({"region_keys", "region_values"})
 
     def __init__(self, config: DecoderConfig, sizes: DecoderSizes) -> None:
         super().__init__()
