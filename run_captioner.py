@@ -1,8 +1,7 @@
 """Caption pictures with a finished captioner: python run_captioner.py photo.jpg [more …] [--model DIR] [--json]."""
 
-import sys
-
 from captioner.cli.caption import main
+from captioner.cli.ending import leave
 
 if __name__ == "__main__":
-    sys.exit(main(program="run_captioner.py"))
+    leave(main(program="run_captioner.py"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from captioner.config import DecoderConfig, TrainConfig
+from captioner.config.build import DecoderConfig, TrainConfig
 from captioner.features import FeatureStore, RowReader
 from captioner.training.prepared import PreparedSplit
 from captioner.types import SpecialTokens

@@ -17,7 +17,7 @@ import numpy as np
 from made_up import CAPTIONS_EACH, DecoderTraining
 from measure import figure, load_average, parser, passive_threads, positive, ratios, report, run_process
 
-from captioner.config import DecoderConfig
+from captioner.config.build import DecoderConfig
 
 TIMES = 8
 """How many times as many pictures the second training has."""

@@ -18,7 +18,8 @@ from made_up import CAPTIONS_EACH, SPECIAL, DecoderTraining, write_encoder, writ
 from measure import Figure, figure, load_average, parser, passive_threads, positive, ratios, report
 
 from captioner.bundle import DECODER_START, DECODER_STEP
-from captioner.config import DecodeConfig, DecoderConfig, EncoderConfig
+from captioner.config.build import DecoderConfig, EncoderConfig
+from captioner.config.decode import DecodeConfig
 from captioner.features import FeatureStore, RowReader, extract
 from captioner.images import FileSource, load_image
 from captioner.training.prepared import PreparedSplit

@@ -19,7 +19,7 @@ from made_up import CAPTIONS_EACH, MAX_WORDS, SPECIAL
 from measure import Figure, figure, load_average, parser, passive_threads, positive, report
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from captioner.config import DecoderConfig
+from captioner.config.build import DecoderConfig
 from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import DecoderSizes
 from captioner.models.decoders.registry import build_decoder

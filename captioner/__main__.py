@@ -1,7 +1,5 @@
 """`python -m captioner` is the command `captioner`."""
 
-import sys
+from captioner.cli.main import console
 
-from captioner.cli.main import main
-
-sys.exit(main())
+console()

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.errors import BundleError, CaptionerError, VocabularyError
 from captioner.images import PreprocessSpec
 from captioner.text.vocabulary import Vocabulary

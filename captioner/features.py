@@ -17,15 +17,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from captioner.chunks import map_chunks
 from captioner.errors import FeatureError, ImageError
 from captioner.images import PreprocessSpec, decode_image
 from captioner.types import Record
@@ -192,15 +191,12 @@ def extract(
     Reading, decoding and `represent` run in `threads` threads, a batch each; rows are written in order by the caller's
     thread as it iterates. One bad picture is yielded with its error and stops nothing.
     """
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        waiting: list[Future[_Batch]] = []
-        remaining = iter(records)
-        while chunk := list(islice(remaining, batch)):
-            waiting.append(pool.submit(_represent_batch, chunk, store, represent, spec, views))
-            if len(waiting) > threads:
-                yield from _write_batch(waiting.pop(0).result(), store)
-        for future in waiting:
-            yield from _write_batch(future.result(), store)
+
+    def work(chunk: list[Record]) -> _Batch:
+        return _represent_batch(chunk, store, represent, spec, views)
+
+    for done in map_chunks(work, records, size=batch, threads=threads):
+        yield from _write_batch(done, store)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -60,6 +61,7 @@ def quantize_encoder(path: Path, examples: Sequence[np.ndarray]) -> None:
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
+        _fuse(result)
 
 
 def quantize_decoder(start: Path, step: Path, examples: Sequence[Example]) -> None:
@@ -149,6 +151,21 @@ def _quantize_tables(graph: GraphProto) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     _remove_unused(graph)
+
+
+def _fuse(path: Path) -> None:
+    """Let ONNX Runtime join what it computes in one go, now instead of whenever the graph is loaded.
+
+    What depends on the processor is left to loading, so that the graph runs on any. For encoders, whose loading takes
+    half as long then; the graphs of decoders stay as they are, where training finds their weights again.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.log_severity_level = 4
+    fused = path.with_stem("fused")
+    options.optimized_model_filepath = str(fused)
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    fused.replace(path)
 
 
 def _remove_unused(graph: GraphProto) -> None:

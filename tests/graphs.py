@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, Manifest, save_bundle
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.images import PreprocessSpec
 from captioner.text.vocabulary import Vocabulary
 

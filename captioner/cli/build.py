@@ -18,15 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from captioner.bundle import RUNS
 from captioner.cli.ending import HOW_TO_INSTALL
-from captioner.config import (
-    BuildConfig,
-    DataConfig,
-    DecodeConfig,
-    DecoderConfig,
-    EncoderConfig,
-    ExportConfig,
-    TrainConfig,
-)
+from captioner.config.build import BuildConfig, DataConfig, DecoderConfig, EncoderConfig, ExportConfig, TrainConfig
+from captioner.config.decode import DecodeConfig
 from captioner.errors import CaptionerError, ConfigError, MissingDependencyError, printable
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioner.cli.ending import in_one_line
-from captioner.config import check_threads
+from captioner.config.checks import check_threads
 from captioner.errors import CaptionerError, ConfigError, ImageError, printable
 from captioner.version import __version__
 
@@ -69,9 +69,27 @@ def _caption_all(arguments: argparse.Namespace, program: str) -> int:
         return 2
     failed = 0
     show = _Show(references, arguments.min_confidence, arguments.json)
-    for path in arguments.pictures:
-        failed += not _caption_one(model, path, options, show)
+    for path, result in zip(arguments.pictures, _results(model, arguments, options), strict=True):
+        failed += not _print(path, result, show)
     return 1 if failed else 0
+
+
+def _results(
+    model: Captioner, arguments: argparse.Namespace, options: Mapping[str, Any]
+) -> Iterator[Caption | CaptionerError]:
+    """What becomes of each picture, in order."""
+    from captioner.runtime.captioner import BATCH
+
+    pictures = arguments.pictures
+    workers = min(_threads(arguments), len(pictures))
+    batch = min(BATCH, -(-len(pictures) // workers))  # a few pictures are dealt out to all workers too
+    return model.iter_results(pictures, batch=batch, workers=workers, **options)
+
+
+def _threads(arguments: argparse.Namespace) -> int:
+    from captioner.runtime.session import available_threads
+
+    return available_threads() if arguments.threads is None else arguments.threads
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -108,20 +126,23 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, in the order of the pictures")
     parser.add_argument("--references", type=Path, metavar="FILE", help="true captions to show, as name#k<TAB>caption")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="processor threads (default: 1)")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all cores)")
     parser.add_argument("--version", action="version", version=f"captioner {__version__}")
     return parser
 
 
 def _load(arguments: argparse.Namespace) -> Captioner:
-    check_threads(arguments.threads)
+    if arguments.threads is not None:
+        check_threads(arguments.threads)
     from captioner.bundle import PRETRAINED, RUNS
     from captioner.runtime.captioner import default_bundle, load
 
+    # One picture has all threads for itself; of many, each thread has some for itself, which is quicker.
+    threads = _threads(arguments) if len(arguments.pictures) == 1 else 1
     if arguments.model:
-        return load(arguments.model, threads=arguments.threads)
+        return load(arguments.model, threads=threads)
     folder = default_bundle()
-    model = load(folder, threads=arguments.threads)
+    model = load(folder, threads=threads)
     if folder == PRETRAINED:
         print(
             f"using the captioner that ships with the package ({model.bundle.manifest.training['data']})",
@@ -145,15 +166,13 @@ def _check_confidence(model: Captioner, least: float) -> None:
         )
 
 
-def _caption_one(model: Captioner, path: str, options: Mapping[str, Any], show: _Show) -> bool:
-    """Caption one picture and print it; False when it cannot be read, or the captioner fails with it."""
-    try:
-        caption = model.caption(path, **options)
-    except CaptionerError as error:
+def _print(path: str, caption: Caption | CaptionerError, show: _Show) -> bool:
+    """Print what became of a picture; False when it could not be read, or the captioner failed with it."""
+    if isinstance(caption, CaptionerError):
         # What is wrong with a picture names it already; what is wrong with the captioner does not.
-        message = error.message if isinstance(error, ImageError) else f"{printable(path)}: {error.message}"
+        message = caption.message if isinstance(caption, ImageError) else f"{printable(path)}: {caption.message}"
         if show.as_json:
-            print(json.dumps({"path": path, "error": {"code": error.code, "message": message}}), flush=True)
+            print(json.dumps({"path": path, "error": {"code": caption.code, "message": message}}), flush=True)
         print(message, file=sys.stderr)
         return False
     unsure = caption.confidence is not None and caption.confidence < show.min_confidence

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
 
 from captioner.errors import CaptionerError
 
@@ -45,6 +47,17 @@ def in_one_line(work: Callable[[], int], program: str, *, doing: str) -> int:
         print(f"{program}: stopped", file=sys.stderr)
         return 130
     return status
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once, as what is left to do is done by the system anyway.
+
+    Python takes its modules apart, and ONNX Runtime its sessions, one by one: 25 ms, a tenth of captioning a picture.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or nobody reads it: `in_one_line` has said so
+            stream.flush()
+    os._exit(status)
 
 
 def _give_up_stdout() -> None:

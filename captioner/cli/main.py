@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from captioner.version import __version__
 
@@ -33,6 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     status: int = importlib.import_module(VERBS[first][0]).main(arguments[1:], program=f"captioner {first}")
     return status
+
+
+def console() -> NoReturn:
+    """The command itself: `main`, and the end of the process."""
+    status = main()
+    if sys.argv[1:2] == ["caption"]:
+        from captioner.cli.ending import leave
+
+        leave(status)
+    sys.exit(status)
 
 
 def _help() -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.types import SpecialTokens
 
 FORBIDDEN = -np.inf
@@ -48,7 +48,8 @@ def constrain(
     allowed[:, [special.pad, special.bos, special.unk]] = FORBIDDEN
     if history.shape[1] < config.min_length:
         allowed[:, special.eos] = FORBIDDEN
-    allowed[:, words.must_not] = FORBIDDEN
+    if words.must_not:
+        allowed[:, words.must_not] = FORBIDDEN
     if words.must:
         allowed[~words.said(history).all(axis=1), special.eos] = FORBIDDEN
     if config.no_repeat_ngram:
@@ -66,7 +67,9 @@ def repeated_ngram_ends(history: np.ndarray, n: int) -> tuple[np.ndarray, np.nda
     if time < n:
         nothing = np.empty(0, dtype=np.int64)
         return nothing, nothing
-    ngrams = np.lib.stride_tricks.sliding_window_view(history, n, axis=1)  # (rows, time - n + 1, n)
-    beginning = history[:, time - n + 1 :]  # (rows, n - 1): what the next token would complete
-    rows, places = np.nonzero((ngrams[:, :, :-1] == beginning[:, None, :]).all(axis=2))
-    return rows, ngrams[rows, places, -1]
+    runs = time - n + 1
+    same = np.ones((len(history), runs), dtype=bool)  # which runs begin as the one that the next token would complete
+    for place in range(n - 1):
+        same &= history[:, place : place + runs] == history[:, runs + place, None]
+    rows, starts = np.nonzero(same)
+    return rows, history[rows, starts + n - 1]

@@ -24,7 +24,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import NO_RULES, WordRules, constrain
 from captioner.decoding.hypotheses import Hypotheses
 from captioner.decoding.ranking import Shortlist, length_normalised, rank

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import FORBIDDEN, NO_RULES, WordRules, constrain
 from captioner.decoding.hypotheses import Hypotheses
 from captioner.decoding.step import StepModel, checked_log_probs

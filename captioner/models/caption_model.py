@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from captioner.config import DecoderConfig, EncoderConfig
+from captioner.config.build import DecoderConfig, EncoderConfig
 from captioner.errors import WeightsError
 from captioner.models.decoders.base import Decoder, DecoderSizes
 from captioner.models.decoders.registry import build_decoder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.bundle import MANIFEST, bundle_of
-from captioner.config import BuildConfig, EncoderConfig, TrainConfig
+from captioner.config.build import BuildConfig, EncoderConfig, TrainConfig
 from captioner.datasets.registry import open_dataset
 from captioner.errors import ConfigError
 from captioner.pipeline.bundle import make_bundle

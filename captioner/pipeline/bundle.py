@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.bundle import MODEL_CARD, Manifest, bundle_of, load_bundle, save_bundle
-from captioner.config import BuildConfig
+from captioner.config.build import BuildConfig
 from captioner.pipeline.encoders import captioner_named
 from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS

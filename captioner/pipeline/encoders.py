@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from captioner.bundle import ENCODER, MANIFEST, PRETRAINED, bundle_of, load_bundle, pretrained_bundle
-from captioner.config import AUTO, BUILTIN, EncoderConfig
+from captioner.config.build import AUTO, BUILTIN, EncoderConfig
 from captioner.errors import ConfigError, WeightsError
 from captioner.images import PreprocessSpec
 from captioner.pipeline.workspace import Workspace

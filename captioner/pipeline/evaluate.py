@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.datasets.base import CaptionDataset, Judge
 from captioner.decoding.decode import decode
 from captioner.decoding.likelihood import caption_log_probs

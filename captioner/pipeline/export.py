@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 
 from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, WEIGHTS
-from captioner.config import DecoderConfig, EncoderConfig, ExportConfig
+from captioner.config.build import DecoderConfig, EncoderConfig, ExportConfig
 from captioner.pipeline.features import Features
 from captioner.pipeline.workspace import Workspace
 from captioner.text.vocabulary import Vocabulary

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from captioner.config import DataConfig, EncoderConfig
+from captioner.config.build import DataConfig, EncoderConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import Problem, ProblemKind, ProblemLog
 from captioner.errors import DataError

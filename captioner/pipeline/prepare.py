@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from captioner.config import DataConfig
+from captioner.config.build import DataConfig
 from captioner.datasets.base import CaptionDataset
 from captioner.datasets.problems import ProblemLog
 from captioner.errors import DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioner.bundle import ENCODER, bundle_of, load_bundle
-from captioner.config import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
+from captioner.config.build import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.errors import CaptionerError, ConfigError, WeightsError
 from captioner.metrics.evaluate import evaluate
 from captioner.pipeline.features import Features

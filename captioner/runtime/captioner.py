@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from captioner.bundle import RUNS, VOCABULARY, Bundle, bundle_of, load_bundle, newest_bundle, pretrained_bundle
-from captioner.config import DecodeConfig, check_threads
+from captioner.chunks import map_chunks
+from captioner.config.checks import check_threads
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import WordRules
 from captioner.decoding.decode import decode
 from captioner.decoding.ensemble import EnsembleStepModel, join_features
 from captioner.decoding.step import StepModel
-from captioner.errors import BundleError, ConfigError
+from captioner.errors import BundleError, CaptionerError, ConfigError
 from captioner.evaluation.confidence import Confidence
 from captioner.images import Picture, load_image
 from captioner.runtime.graphs import CaptionGraphs
@@ -24,6 +25,8 @@ from captioner.runtime.onnx_step import ATTENDED
 from captioner.types import Candidate, Caption, CaptionCandidate, Word
 
 MUST_SAY, MUST_NOT_SAY = "must_say", "must_not_say"
+BATCH = 16
+"""Pictures that are captioned together: more of them are hardly quicker, and need more memory."""
 
 
 class Captioner:
@@ -68,15 +71,68 @@ class Captioner:
     def caption_batch(self, pictures: Sequence[Picture], **options: Any) -> list[Caption]:
         """Caption several pictures together; arguments and errors as for `caption`, one bad picture raises."""
         chosen = self._chosen(options)
-        side = max(graphs.bundle.manifest.preprocess.decode_side for graphs in self._graphs)
-        images = [load_image(picture, at_least=side) for picture in pictures]
+        images = [self._open(picture) for picture in pictures]
         return self._caption_images(images, *chosen) if images else []
 
-    def iter_captions(self, pictures: Iterable[Picture], *, batch: int = 16, **options: Any) -> Iterator[Caption]:
-        """The lazy form of `caption_batch`: reads `batch` pictures ahead, holds no more, keeps the order."""
-        remaining = iter(pictures)
-        while chunk := list(islice(remaining, batch)):
-            yield from self.caption_batch(chunk, **options)
+    def iter_captions(
+        self, pictures: Iterable[Picture], *, batch: int = BATCH, workers: int = 1, **options: Any
+    ) -> Iterator[Caption]:
+        """The lazy form of `caption_batch`: as `iter_results`, and the first picture that is bad raises."""
+        for result in self.iter_results(pictures, batch=batch, workers=workers, **options):
+            if isinstance(result, CaptionerError):
+                raise result
+            yield result
+
+    def iter_results(
+        self, pictures: Iterable[Picture], *, batch: int = BATCH, workers: int = 1, **options: Any
+    ) -> Iterator[Caption | CaptionerError]:
+        """Caption any number of pictures, in order; one that cannot be captioned gives its error in its place.
+
+        Args:
+            pictures: as for `caption`; taken a few ahead, so there may be more than fit into memory.
+            batch: pictures that are read, seen and described together.
+            workers: batches that are worked on side by side, each in a thread of its own. For many pictures, as many of
+                them as there are cores are quicker than a captioner with as many `threads`.
+            options: as for `caption`.
+
+        Raises:
+            ConfigError: as for `caption`, before anything is captioned.
+        """
+        check_threads(workers)
+        chosen = self._chosen(options)
+
+        def work(chunk: list[Picture]) -> list[Caption | CaptionerError]:
+            return self._results(chunk, *chosen)
+
+        return (result for chunk in map_chunks(work, pictures, size=batch, threads=workers) for result in chunk)
+
+    def _results(
+        self, pictures: Sequence[Picture], config: DecodeConfig, rules: WordRules
+    ) -> list[Caption | CaptionerError]:
+        """A caption or an error for each picture, whatever happens with the others."""
+        found: dict[int, np.ndarray] = {}
+        results: dict[int, Caption | CaptionerError] = {}
+        for place, picture in enumerate(pictures):
+            try:
+                found[place] = self._open(picture)
+            except CaptionerError as error:
+                results[place] = error
+        try:
+            captions = self._caption_images(list(found.values()), config, rules) if found else []
+            results.update(zip(found, captions, strict=True))
+        except CaptionerError as error:
+            if len(found) == 1:
+                results.update(dict.fromkeys(found, error))
+            else:  # whose fault it is shows when each is alone
+                for place, image in found.items():
+                    results[place] = self._results([image], config, rules)[0]
+        return [results[place] for place in range(len(pictures))]
+
+    def _open(self, picture: Picture) -> np.ndarray:
+        """Its pixels, as large as the largest of the encoders wants them or larger."""
+        return load_image(
+            picture, at_least=max(graphs.bundle.manifest.preprocess.decode_side for graphs in self._graphs)
+        )
 
     def attention(self, picture: Picture, text: str | None = None) -> np.ndarray:
         """Where the captioner looks for each word of a caption (Xu et al. 2015, section 5.4).
@@ -96,7 +152,7 @@ class Captioner:
         steps = self._graphs[0].steps
         if len(self._graphs) > 1 or ATTENDED not in steps.state_names:
             raise ConfigError("only a single captioner with the decoder `attention` can tell where it looks")
-        image = load_image(picture, at_least=self.bundle.manifest.preprocess.decode_side)
+        image = self._open(picture)
         vocabulary = self.bundle.vocabulary
         words = vocabulary.encode(self._caption_images([image], *self._chosen({}))[0].text if text is None else text)
         state = steps.start(self._graphs[0].see([image]))

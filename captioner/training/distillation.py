@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from captioner.config import DecoderConfig
+from captioner.config.build import DecoderConfig
 from captioner.errors import WeightsError
 from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import DecoderSizes

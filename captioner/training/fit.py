@@ -21,7 +21,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from captioner.config import TrainConfig
+from captioner.config.build import TrainConfig
 from captioner.errors import ConfigError, TrainingError
 from captioner.training.callbacks import BEST, LAST, AveragedWeights, EpochProgress, KeepBest
 from captioner.training.checkpoint import SafetensorsIO, load_checkpoint, newest_readable

@@ -15,7 +15,8 @@ import lightning
 import torch
 from torch import Tensor
 
-from captioner.config import DecodeConfig, TrainConfig
+from captioner.config.build import TrainConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.decode import decode
 from captioner.errors import TrainingError
 from captioner.metrics.health import Habits, habits

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.decode import decode
 from captioner.decoding.sample import draw, gumbel
 from captioner.decoding.step import StepModel

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from captioner.bundle import load_bundle, newest_bundle  # noqa: E402
 from captioner.cli.build import main, parse  # noqa: E402
-from captioner.config import BuildConfig  # noqa: E402
+from captioner.config.build import BuildConfig  # noqa: E402
 from captioner.training.checkpoint import load_checkpoint  # noqa: E402
 
 OWN_SCENES = (*SMALL, f"--config={ROOT / 'configs' / 'scenes.yaml'}")

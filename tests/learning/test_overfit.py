@@ -6,7 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from captioner.config import INJECT, DecodeConfig, DecoderConfig  # noqa: E402
+from captioner.config.build import INJECT, DecoderConfig  # noqa: E402
+from captioner.config.decode import DecodeConfig  # noqa: E402
 from captioner.datasets.scenes import ScenesDataset  # noqa: E402
 from captioner.decoding.decode import decode  # noqa: E402
 from captioner.images import decode_image  # noqa: E402

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
 from captioner.bundle import DECODER_START, DECODER_STEP  # noqa: E402
-from captioner.config import INJECT, DecoderConfig  # noqa: E402
+from captioner.config.build import INJECT, DecoderConfig  # noqa: E402
 from captioner.export import export_decoder  # noqa: E402
 from captioner.models.caption_model import CaptionModel  # noqa: E402
 from captioner.models.decoders.base import DecoderSizes  # noqa: E402

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fakes import FIRST_WORD, SPECIAL, History, Table, TableModel, pictures, random_table
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import WordRules
 from captioner.decoding.decode import decode
 from captioner.types import Candidate

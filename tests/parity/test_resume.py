@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
 ]
 
-from captioner.config import DecoderConfig, TrainConfig  # noqa: E402
+from captioner.config.build import DecoderConfig, TrainConfig  # noqa: E402
 from captioner.models.caption_model import CaptionModel  # noqa: E402
 from captioner.models.decoders.base import DecoderSizes  # noqa: E402
 from captioner.models.decoders.registry import build_decoder  # noqa: E402

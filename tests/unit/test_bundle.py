@@ -28,7 +28,7 @@ from captioner.bundle import (
     remember_bundle,
     save_bundle,
 )
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.errors import BundleError, CaptionerError
 from captioner.images import PreprocessSpec
 from captioner.text.vocabulary import Vocabulary

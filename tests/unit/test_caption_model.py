@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from captioner.config import DecoderConfig, EncoderConfig  # noqa: E402
+from captioner.config.build import DecoderConfig, EncoderConfig  # noqa: E402
 from captioner.errors import WeightsError  # noqa: E402
 from captioner.export import load_weights, save_weights  # noqa: E402
 from captioner.models.caption_model import build_caption_model, start_from  # noqa: E402

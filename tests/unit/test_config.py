@@ -5,15 +5,9 @@ from dataclasses import fields
 
 import pytest
 
-from captioner.config import (
-    BuildConfig,
-    DataConfig,
-    DecodeConfig,
-    DecoderConfig,
-    EncoderConfig,
-    TrainConfig,
-    check_threads,
-)
+from captioner.config.build import BuildConfig, DataConfig, DecoderConfig, EncoderConfig, TrainConfig
+from captioner.config.checks import check_threads
+from captioner.config.decode import DecodeConfig
 from captioner.errors import ConfigError
 
 KINDS = (DataConfig, EncoderConfig, DecoderConfig, TrainConfig, DecodeConfig)

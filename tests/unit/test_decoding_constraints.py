@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import FIRST_WORD, SPECIAL
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import constrain, repeated_ngram_ends
 
 VOCAB = 9

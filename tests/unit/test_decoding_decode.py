@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fakes import FIRST_WORD, SPECIAL, History, TableModel, distribution, pictures, random_table
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.decode import decode
 from captioner.errors import CaptionerError
 from captioner.types import Candidate

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import FIRST_WORD, SPECIAL, TableModel, distribution, random_table
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.decode import decode
 from captioner.decoding.ensemble import EnsembleStepModel, join_features
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fakes import FIRST_WORD, SPECIAL, TableModel, distribution, pictures, random_table
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.decode import decode
 from captioner.decoding.likelihood import caption_log_probs
 from captioner.errors import CaptionerError

@@ -11,7 +11,7 @@ from fakes import FIRST_WORD, SPECIAL, History, TableModel, distribution, pictur
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioner.config import DecodeConfig
+from captioner.config.decode import DecodeConfig
 from captioner.decoding.decode import decode
 from captioner.decoding.sample import cut_tail
 from captioner.errors import ConfigError

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.torch
 
 from dataclasses import asdict  # noqa: E402
 
-from captioner.config import DecoderConfig, TrainConfig  # noqa: E402
+from captioner.config.build import DecoderConfig, TrainConfig  # noqa: E402
 from captioner.errors import ConfigError, WeightsError  # noqa: E402
 from captioner.models.caption_model import CaptionModel, start_from  # noqa: E402
 from captioner.models.decoders.base import DecoderSizes  # noqa: E402

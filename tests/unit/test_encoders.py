@@ -20,7 +20,7 @@ import transformers  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
-from captioner.config import EncoderConfig  # noqa: E402
+from captioner.config.build import EncoderConfig  # noqa: E402
 from captioner.encoder_graphs import write_mirrored, write_pooled  # noqa: E402
 from captioner.errors import ConfigError, WeightsError  # noqa: E402
 from captioner.export import export_encoder  # noqa: E402

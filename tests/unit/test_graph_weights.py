@@ -10,7 +10,7 @@ import onnx  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 
 from captioner.bundle import DECODER_START, DECODER_STEP  # noqa: E402
-from captioner.config import DecoderConfig, EncoderConfig  # noqa: E402
+from captioner.config.build import DecoderConfig, EncoderConfig  # noqa: E402
 from captioner.errors import WeightsError  # noqa: E402
 from captioner.export import export_decoder, load_weights  # noqa: E402
 from captioner.models.caption_model import build_caption_model, start_from  # noqa: E402

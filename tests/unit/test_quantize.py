@@ -10,7 +10,7 @@ import onnx  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from captioner.bundle import DECODER_START, DECODER_STEP  # noqa: E402
-from captioner.config import DecoderConfig  # noqa: E402
+from captioner.config.build import DecoderConfig  # noqa: E402
 from captioner.export import export_decoder, export_encoder  # noqa: E402
 from captioner.models.decoders.base import DecoderSizes  # noqa: E402
 from captioner.models.decoders.registry import build_decoder  # noqa: E402

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.torch
 
 from fakes import SPECIAL, TableModel, distribution, pictures  # noqa: E402
 
-from captioner.config import BuildConfig, DecoderConfig, EncoderConfig, TrainConfig  # noqa: E402
+from captioner.config.build import BuildConfig, DecoderConfig, EncoderConfig, TrainConfig  # noqa: E402
 from captioner.errors import ConfigError  # noqa: E402
 from captioner.metrics.cider import CiderD  # noqa: E402
 from captioner.models.caption_model import CaptionModel  # noqa: E402

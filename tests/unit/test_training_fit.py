@@ -11,7 +11,8 @@ pytestmark = pytest.mark.torch
 from fakes import SPECIAL  # noqa: E402
 from torch import nn  # noqa: E402
 
-from captioner.config import DecodeConfig, DecoderConfig, TrainConfig  # noqa: E402
+from captioner.config.build import DecoderConfig, TrainConfig  # noqa: E402
+from captioner.config.decode import DecodeConfig  # noqa: E402
 from captioner.decoding.decode import decode  # noqa: E402
 from captioner.images import PreprocessSpec  # noqa: E402
 from captioner.models.caption_model import CaptionModel  # noqa: E402

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.config import MAX_VIEWS
+from captioner.config.build import MAX_VIEWS
 from captioner.features import FeatureStore, extract
 from captioner.images import BytesSource, PreprocessSpec
 from captioner.types import Record

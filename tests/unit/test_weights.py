@@ -18,7 +18,7 @@ pytestmark = pytest.mark.torch
 import h5py  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from captioner.config import EncoderConfig  # noqa: E402
+from captioner.config.build import EncoderConfig  # noqa: E402
 from captioner.errors import WeightsError  # noqa: E402
 from captioner.models.encoders import download, vgg16  # noqa: E402
 from captioner.models.encoders.download import fetch  # noqa: E402

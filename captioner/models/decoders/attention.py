@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captioner.config import DecoderConfig
+from captioner.config.build import DecoderConfig
 from captioner.models.decoders.base import Decoder, DecoderSizes, Reading, State
 from captioner.models.decoders.cell import lstm_cell, open_forget_gate
 from captioner.models.decoders.dropout import Dropout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from captioner.config import DecoderConfig
+from captioner.config.build import DecoderConfig
 from captioner.models.decoders.attention import AttentionDecoder
 from captioner.models.decoders.base import Decoder, DecoderSizes
 from captioner.models.decoders.lstm import LstmDecoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from captioner.config import AUTO, BUILTIN, ENCODERS, EncoderConfig
+from captioner.config.build import AUTO, BUILTIN, ENCODERS, EncoderConfig
 from captioner.errors import ConfigError
 from captioner.models.encoders.base import Encoder
 from captioner.models.encoders.small_cnn import SmallCnn

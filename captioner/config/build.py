@@ -1,20 +1,15 @@
-"""The options of a build, typed and checked once; the only home of defaults. Knows nothing of YAML or flags.
+"""The options of a build. Knows nothing of YAML or flags.
 
 `cli/build.py` derives the flags and the YAML keys of `build_and_run.py` from these classes: a field's name is its flag
-and its key, the sentence under `Args:` is its help text. A value of another type is refused, not converted: what Python
-and bundles give is held to the same types as flags.
-
-(Longer than 300 lines: half of it is the help texts, and a default has one home.)
+and its key, the sentence under `Args:` is its help text. What Python gives is held to the same types as flags.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
-from captioner.errors import ConfigError
+from captioner.config.checks import MAX_THREADS, check_types, one_of, require
+from captioner.config.decode import MAX_BEAM, MAX_LENGTH, DecodeConfig
 
 AUTO = "auto"
 BUILTIN = "builtin"
@@ -28,42 +23,7 @@ FRAMINGS = ("whole", "center")
 QUANTIZATIONS = ("none", "int8")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
-MAX_BEAM = 100
-MAX_LENGTH = 1000
-"""Longest caption in tokens, the end token counted."""
 MAX_VIEWS = 32
-MAX_THREADS = 256
-"""More would bring a machine to the limit of its processes, and no graph here has work for as many."""
-
-
-def _require(condition: bool, option: str, value: object, expected: str) -> None:
-    if not condition:
-        raise ConfigError(f"--{option.replace('_', '-')} is {value!r}; expected {expected}")
-
-
-def _one_of(option: str, value: str, valid: Sequence[str]) -> None:
-    _require(value in valid, option, value, "one of " + ", ".join(valid))
-
-
-def _check_types(config: Any) -> None:
-    """Hold every field to the type of its default; a whole number may stand for a number, nothing else for another."""
-    for field in fields(config):
-        value, kind = getattr(config, field.name), type(field.default)
-        if kind is float:
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            # The comparison is false for NaN and infinity, and exact for whole numbers that no float can hold.
-            _require(is_number and abs(value) <= sys.float_info.max, field.name, value, "a finite number")
-        elif kind is int:
-            _require(isinstance(value, int) and not isinstance(value, bool), field.name, value, "a whole number")
-        else:
-            expected = {str: "a text", bool: "true or false"}.get(kind, f"a {kind.__name__}")
-            _require(isinstance(value, kind), field.name, value, expected)
-
-
-def check_threads(threads: int) -> None:
-    """Raise ConfigError when a captioner cannot be asked to use so many processor threads."""
-    is_count = isinstance(threads, int) and not isinstance(threads, bool)
-    _require(is_count and 1 <= threads <= MAX_THREADS, "threads", threads, f"1 to {MAX_THREADS}")
 
 
 @dataclass(frozen=True)
@@ -85,12 +45,12 @@ class DataConfig:
     max_bad_share: float = 0.05
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(self.limit >= 0, "limit", self.limit, "0 (all) or a positive number of pictures")
-        _require(self.min_count >= 1, "min_count", self.min_count, "1 or more")
+        check_types(self)
+        require(self.limit >= 0, "limit", self.limit, "0 (all) or a positive number of pictures")
+        require(self.min_count >= 1, "min_count", self.min_count, "1 or more")
         most = MAX_LENGTH - 1  # the end token follows
-        _require(1 <= self.max_words <= most, "max_words", self.max_words, f"1 to {most}")
-        _require(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "a share between 0 and 1")
+        require(1 <= self.max_words <= most, "max_words", self.max_words, f"1 to {most}")
+        require(0 <= self.max_bad_share <= 1, "max_bad_share", self.max_bad_share, "a share between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -131,14 +91,14 @@ class EncoderConfig:
     frozen: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _require(0 <= self.picture_size <= 1024, "picture_size", self.picture_size, "0 (the encoder's own) to 1024")
-        _require(1 <= self.views <= MAX_VIEWS, "views", self.views, f"1 to {MAX_VIEWS}")
-        _require(not (self.mirrored and self.finetune), "mirrored", self.mirrored, "false with --finetune")
-        _require(0 <= self.frozen < 1, "frozen", self.frozen, "a share from 0 up to, not including, 1")
-        _require(bool(self.encoder), "encoder", self.encoder, "a name, a hub id or a folder")
-        _one_of("features", self.features, FEATURE_KINDS)
-        _one_of("framing", self.framing, FRAMINGS)
+        check_types(self)
+        require(0 <= self.picture_size <= 1024, "picture_size", self.picture_size, "0 (the encoder's own) to 1024")
+        require(1 <= self.views <= MAX_VIEWS, "views", self.views, f"1 to {MAX_VIEWS}")
+        require(not (self.mirrored and self.finetune), "mirrored", self.mirrored, "false with --finetune")
+        require(0 <= self.frozen < 1, "frozen", self.frozen, "a share from 0 up to, not including, 1")
+        require(bool(self.encoder), "encoder", self.encoder, "a name, a hub id or a folder")
+        one_of("features", self.features, FEATURE_KINDS)
+        one_of("framing", self.framing, FRAMINGS)
 
 
 @dataclass(frozen=True)
@@ -170,17 +130,17 @@ class DecoderConfig:
     tie_weights: bool = False
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _one_of("decoder", self.decoder, DECODERS)
-        _one_of("inject", self.inject, INJECT)
-        _require(1 <= self.embed <= 8192, "embed", self.embed, "1 to 8192")
-        _require(1 <= self.hidden <= 8192, "hidden", self.hidden, "1 to 8192")
-        _require(1 <= self.layers <= 64, "layers", self.layers, "1 to 64")
-        _require(1 <= self.heads <= 64, "heads", self.heads, "1 to 64")
+        check_types(self)
+        one_of("decoder", self.decoder, DECODERS)
+        one_of("inject", self.inject, INJECT)
+        require(1 <= self.embed <= 8192, "embed", self.embed, "1 to 8192")
+        require(1 <= self.hidden <= 8192, "hidden", self.hidden, "1 to 8192")
+        require(1 <= self.layers <= 64, "layers", self.layers, "1 to 64")
+        require(1 <= self.heads <= 64, "heads", self.heads, "1 to 64")
         if self.decoder == "transformer":
             parts = 2 * self.heads if self.heads % 2 else self.heads
-            _require(self.hidden % parts == 0, "hidden", self.hidden, f"an even multiple of --heads, {self.heads}")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a share from 0 up to, not including, 1")
+            require(self.hidden % parts == 0, "hidden", self.hidden, f"an even multiple of --heads, {self.heads}")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a share from 0 up to, not including, 1")
 
 
 @dataclass(frozen=True)
@@ -251,35 +211,35 @@ class TrainConfig:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         least = 0 if self.start_from else 1
-        _require(self.epochs >= least, "epochs", self.epochs, f"{least} or more")
-        _require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
-        _require(self.encoder_learning_rate > 0, "encoder_learning_rate", self.encoder_learning_rate, "more than 0")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        _require(0 <= self.warmup < 1, "warmup", self.warmup, "a share from 0 up to, not including, 1")
-        _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share below 1")
-        _require(self.attend_all >= 0, "attend_all", self.attend_all, "0 (off) or more")
-        _one_of("self_critical", self.self_critical, SELF_CRITICAL)
+        require(self.epochs >= least, "epochs", self.epochs, f"{least} or more")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        require(self.encoder_learning_rate > 0, "encoder_learning_rate", self.encoder_learning_rate, "more than 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(0 <= self.warmup < 1, "warmup", self.warmup, "a share from 0 up to, not including, 1")
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share below 1")
+        require(self.attend_all >= 0, "attend_all", self.attend_all, "0 (off) or more")
+        one_of("self_critical", self.self_critical, SELF_CRITICAL)
         if self.self_critical != "off":
             expected = "a finished build or bundle with --self-critical: only a model that writes can learn from that"
-            _require(bool(self.start_from), "start_from", self.start_from, expected)
+            require(bool(self.start_from), "start_from", self.start_from, expected)
             expected = "empty with --self-critical, which learns from no true captions"
-            _require(not self.teachers, "teachers", self.teachers, expected)
-        _require(0 < self.distill <= 1, "distill", self.distill, "a share above 0, at most 1")
-        _require(self.ground >= 0, "ground", self.ground, "0 (off) or more")
-        _require(2 <= self.samples <= 100, "samples", self.samples, "2 to 100")
-        _require(0 <= self.average < 1, "average", self.average, "a share below 1")
-        _require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")
-        _require(self.clip > 0, "clip", self.clip, "more than 0")
-        _require(self.patience >= 1, "patience", self.patience, "1 or more")
-        _require(1 <= self.dev_beam <= MAX_BEAM, "dev_beam", self.dev_beam, f"1 to {MAX_BEAM}")
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
-        _require(0 <= self.threads <= MAX_THREADS, "threads", self.threads, f"0 (all cores) to {MAX_THREADS}")
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("accelerator", self.accelerator, ACCELERATORS)
-        _require(0 <= self.devices <= 9999, "devices", self.devices, "0 (all) to 9999")
+            require(not self.teachers, "teachers", self.teachers, expected)
+        require(0 < self.distill <= 1, "distill", self.distill, "a share above 0, at most 1")
+        require(self.ground >= 0, "ground", self.ground, "0 (off) or more")
+        require(2 <= self.samples <= 100, "samples", self.samples, "2 to 100")
+        require(0 <= self.average < 1, "average", self.average, "a share below 1")
+        require(self.word_presence >= 0, "word_presence", self.word_presence, "0 (off) or more")
+        require(self.clip > 0, "clip", self.clip, "more than 0")
+        require(self.patience >= 1, "patience", self.patience, "1 or more")
+        require(1 <= self.dev_beam <= MAX_BEAM, "dev_beam", self.dev_beam, f"1 to {MAX_BEAM}")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+        require(0 <= self.threads <= MAX_THREADS, "threads", self.threads, f"0 (all cores) to {MAX_THREADS}")
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("accelerator", self.accelerator, ACCELERATORS)
+        require(0 <= self.devices <= 9999, "devices", self.devices, "0 (all) to 9999")
 
 
 @dataclass(frozen=True)
@@ -302,75 +262,8 @@ class ExportConfig:
     model_card: str = ""
 
     def __post_init__(self) -> None:
-        _check_types(self)
-        _one_of("quantize", self.quantize, QUANTIZATIONS)
-
-
-@dataclass(frozen=True)
-class DecodeConfig:
-    """How captions are searched for.
-
-    Args:
-        beam: captions kept side by side while searching; 1 is greedy.
-        n_best: candidates returned for each picture, best first; at most `beam`.
-        max_length: captions end after this many tokens at the latest, the end token counted.
-        min_length: the end token is not allowed before this many words.
-        length_penalty: candidates are ranked by log-probability divided by length to this power (Wu et al. 2016,
-            arXiv 1609.08144, without the constant); 0 ranks by log-probability alone.
-        no_repeat_ngram: no run of this many words occurs twice in a caption; 0 allows repeats.
-        groups: search in so many groups that avoid one another's words, `beam` / `groups` captions in each, for
-            candidates that differ (diverse beam search, Vijayakumar et al. 2018).
-        diversity: what a word loses in log-probability for each time that an earlier group has chosen it at this place.
-        temperature: 0 searches for the most probable captions; above 0 captions are drawn at random, at 1 as often as
-            the model finds them probable, below 1 more of the probable ones.
-        top_k: draw each word from so many of the most probable ones only; 0 from all.
-        top_p: draw each word from the fewest of the most probable ones that have together this share; 1 from all.
-        seed_of_draws: of the drawing; the same seed draws the same captions.
-    """
-
-    beam: int = 3
-    n_best: int = 1
-    max_length: int = 30
-    min_length: int = 0
-    length_penalty: float = 0.7
-    no_repeat_ngram: int = 3
-    groups: int = 1
-    diversity: float = 0.5
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed_of_draws: int = 1
-
-    def __post_init__(self) -> None:
-        _check_types(self)
-        _require(1 <= self.n_best <= MAX_BEAM, "n_best", self.n_best, f"1 to {MAX_BEAM}")
-        _require(1 <= self.beam <= MAX_BEAM, "beam", self.beam, f"1 to {MAX_BEAM}")
-        if self.temperature == 0:
-            _require(self.n_best <= self.beam, "n_best", self.n_best, f"1 to the beam size, {self.beam}")
-        _require(
-            self.groups >= 1 and self.beam % self.groups == 0,
-            "groups",
-            self.groups,
-            f"a divisor of the beam size, {self.beam}",
-        )
-        _require(0 <= self.diversity <= 1000, "diversity", self.diversity, "0 to 1000")
-        _require(0 <= self.temperature <= 100, "temperature", self.temperature, "0 (search) to 100")
-        _require(self.top_k >= 0, "top_k", self.top_k, "0 (all words) or more")
-        _require(0 < self.top_p <= 1, "top_p", self.top_p, "more than 0, at most 1")
-        _require(0 <= self.seed_of_draws < 2**32, "seed_of_draws", self.seed_of_draws, "0 to 4294967295")
-        _require(1 <= self.max_length <= MAX_LENGTH, "max_length", self.max_length, f"1 to {MAX_LENGTH} tokens")
-        longest = self.max_length
-        _require(0 <= self.min_length <= longest, "min_length", self.min_length, f"0 to max_length, {longest}")
-        _require(0 <= self.length_penalty <= 10, "length_penalty", self.length_penalty, "0 to 10")
-        _require(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "0 (off) or more")
-
-    def changed(self, options: Mapping[str, Any]) -> DecodeConfig:
-        """This, with other values for the fields that `options` names. Raises ConfigError, also for unknown names."""
-        valid = [field.name for field in fields(self)]
-        for name in options:
-            if name not in valid:
-                raise ConfigError(f"there is no option {name!r} for decoding; the options are {', '.join(valid)}")
-        return replace(self, **options)
+        check_types(self)
+        one_of("quantize", self.quantize, QUANTIZATIONS)
 
 
 @dataclass(frozen=True)
@@ -382,10 +275,10 @@ class BuildConfig:
     decoder: DecoderConfig = DecoderConfig()
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
-    decode: DecodeConfig = DecodeConfig()
+    decode: DecodeConfig = DecodeConfig()  # noqa: RUF009 - frozen, as the others are
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         if self.decoder.decoder != "lstm":
             expected = f"grid with --decoder {self.decoder.decoder}: one vector a picture leaves nothing to look for"
-            _require(self.encoder.features == "grid", "features", self.encoder.features, expected)
+            require(self.encoder.features == "grid", "features", self.encoder.features, expected)

@@ -1,0 +1,1 @@
+"""Options, typed and checked; the only home of defaults."""
