@@ -126,6 +126,14 @@ def write_pictures(folder: Path, count: int) -> list[Path]:
     return paths
 
 
+def jpeg_files(folder: Path) -> list[Path]:
+    """Real pictures in place of made-up ones, in the order of their names. Raises SystemExit when there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        raise SystemExit(f"no .jpg or .jpeg files in {folder}")
+    return found
+
+
 def write_encoder(folder: Path, size: int) -> None:
     """A MobileNetV2 of full width with random weights, for pictures of `size` × `size`, as `transformers` saves it."""
     import torch

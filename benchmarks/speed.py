@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from made_up import CAPTIONS_EACH, SPECIAL, DecoderTraining, write_encoder, write_pictures
+from made_up import CAPTIONS_EACH, SPECIAL, DecoderTraining, jpeg_files, write_encoder, write_pictures
 from measure import Figure, figure, load_average, parser, passive_threads, positive, ratios, report
 
 from captioner.bundle import DECODER_START, DECODER_STEP
@@ -130,10 +130,7 @@ def measure_extraction(options: argparse.Namespace, folder: Path) -> Figures:
 def _pictures(options: argparse.Namespace, folder: Path) -> list[Path]:
     if not options.pictures:
         return write_pictures(folder / "pictures", options.count)
-    found = sorted(path for path in options.pictures.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    if not found:
-        raise SystemExit(f"speed.py: no .jpg or .jpeg files in {options.pictures}")
-    return found[: options.count]
+    return jpeg_files(options.pictures)[: options.count]
 
 
 class TimedReader:

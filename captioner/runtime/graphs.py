@@ -26,15 +26,15 @@ class CaptionGraphs:
         with ThreadPoolExecutor(max_workers=1) as beside:  # a third of the time that loading takes is saved
             # A step of one caption is too little work for two threads to share: 1 ms was lost in 9.
             steps = beside.submit(OnnxStepModel, bundle.path(DECODER_START), bundle.path(DECODER_STEP))
-            self._encoder = OnnxEncoder(bundle.path(ENCODER), threads)
+            self.encoder = OnnxEncoder(bundle.path(ENCODER), threads)
         self.steps = steps.result()
         self.feature_shape = self._checked()
 
     def _checked(self) -> tuple[int, ...]:
         """Hold what the graphs declare to each other and to the manifest, before any picture is read."""
         size = self.bundle.manifest.preprocess.size
-        self._require("the encoder takes pixels", self._encoder.input_shape, (3, size, size))
-        feature = self._encoder.output_shape[1:]
+        self._require("the encoder takes pixels", self.encoder.input_shape, (3, size, size))
+        feature = self.encoder.output_shape[1:]
         sizes = [side for side in feature if isinstance(side, int) and side > 0]
         if not 1 <= len(feature) <= 2 or len(sizes) != len(feature) or prod(sizes) > MAX_FEATURE:
             raise BundleError(
@@ -55,4 +55,4 @@ class CaptionGraphs:
     def see(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """The features of pictures, uint8 (height, width, 3) each → float32 (batch, *feature_shape)."""
         spec = self.bundle.manifest.preprocess
-        return self._encoder(spec.normalize(np.stack([spec.resize(picture) for picture in pictures])))
+        return self.encoder(spec.normalize(np.stack([spec.resize(picture) for picture in pictures])))
