@@ -13,6 +13,10 @@ MAX_THREADS = 256
 """More would bring a machine to the limit of its processes, and no graph here has work for as many."""
 
 
+DEVICES = ("cpu", "cuda")
+"""What a finished captioner can run on."""
+
+
 def require(condition: bool, option: str, value: object, expected: str) -> None:
     """Raise ConfigError unless the condition holds, with the flag of the option and what was expected."""
     if not condition:
@@ -43,3 +47,8 @@ def check_threads(threads: int) -> None:
     """Raise ConfigError when a captioner cannot be asked to use so many processor threads."""
     is_count = isinstance(threads, int) and not isinstance(threads, bool)
     require(is_count and 1 <= threads <= MAX_THREADS, "threads", threads, f"1 to {MAX_THREADS}")
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError when there is no device of that name; whether it is here shows when graphs are opened."""
+    one_of("device", device, DEVICES)

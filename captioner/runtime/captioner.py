@@ -11,7 +11,7 @@ import numpy as np
 
 from captioner.bundle import RUNS, VOCABULARY, Bundle, bundle_of, load_bundle, newest_bundle, pretrained_bundle
 from captioner.chunks import map_chunks
-from captioner.config.checks import check_threads
+from captioner.config.checks import check_device, check_threads
 from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import WordRules
 from captioner.decoding.decode import decode
@@ -32,12 +32,13 @@ BATCH = 16
 class Captioner:
     """Describes pictures. Loading takes a fraction of a second; one captioner may be used from several threads."""
 
-    def __init__(self, bundle: Bundle, *others: Bundle, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *others: Bundle, threads: int = 1, device: str = "cpu") -> None:
         """Open the graphs of a verified bundle, or of several that write together; see `load`."""
         check_threads(threads)
+        check_device(device)
         self.bundle = bundle
         """The bundle; of several the first, whose options for decoding are taken."""
-        self._graphs = [CaptionGraphs(each, threads) for each in (bundle, *others)]
+        self._graphs = [CaptionGraphs(each, threads, device) for each in (bundle, *others)]
         self._steps: StepModel = self._graphs[0].steps
         self.confidence = Confidence.from_json(bundle.manifest.confidence) if bundle.manifest.confidence else None
         """How sure it is of a caption; None when that was not calibrated, as for several that write together."""
@@ -225,7 +226,9 @@ class Captioner:
         return Caption(candidates[0].text, candidates[0].log_prob, words, candidates, confidence)
 
 
-def load(folder: str | Path | Sequence[str | Path] | None = None, *, threads: int = 1) -> Captioner:
+def load(
+    folder: str | Path | Sequence[str | Path] | None = None, *, threads: int = 1, device: str = "cpu"
+) -> Captioner:
     """Load a finished captioner.
 
     Args:
@@ -234,18 +237,19 @@ def load(folder: str | Path | Sequence[str | Path] | None = None, *, threads: in
             Several folders make an ensemble: captioners with the same words that write together, each word by the mean
             of their probabilities.
         threads: processor threads for one picture, 1 to 256.
+        device: `cpu`, or `cuda` where there is a GPU and `onnxruntime-gpu` is installed in place of `onnxruntime`.
 
     Raises:
         BundleError: it is not a bundle, incomplete, changed since it was saved, of a newer format, or its graphs do not
             fit its manifest and vocabulary.
-        ConfigError: too few threads, or too many; or there is no bundle at all.
+        ConfigError: too few threads, or too many; there is no such device; or there is no bundle at all.
     """
     if folder is None:
         folder = default_bundle()
     folders = [folder] if isinstance(folder, str | Path) else list(folder)
     if not folders:
         raise ConfigError("no bundle is named; give one folder, or several")
-    return Captioner(*(load_bundle(bundle_of(Path(each))) for each in folders), threads=threads)
+    return Captioner(*(load_bundle(bundle_of(Path(each))) for each in folders), threads=threads, device=device)
 
 
 def default_bundle() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 
 import numpy as np
@@ -20,14 +19,12 @@ MAX_FEATURE = 2**24
 class CaptionGraphs:
     """Encoder and decoder of one captioner."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        """Open the graphs. Raises BundleError when they do not fit together."""
+    def __init__(self, bundle: Bundle, threads: int, device: str = "cpu") -> None:
+        """Open the graphs. Raises BundleError when they do not fit together, ConfigError without such a device."""
         self.bundle = bundle
-        with ThreadPoolExecutor(max_workers=1) as beside:  # a third of the time that loading takes is saved
-            # A step of one caption is too little work for two threads to share: 1 ms was lost in 9.
-            steps = beside.submit(OnnxStepModel, bundle.path(DECODER_START), bundle.path(DECODER_STEP))
-            self.encoder = OnnxEncoder(bundle.path(ENCODER), threads)
-        self.steps = steps.result()
+        self.encoder = OnnxEncoder(bundle.path(ENCODER), threads, device)
+        # A step of one caption is too little work for two threads to share: 1 ms was lost in 9.
+        self.steps = OnnxStepModel(bundle.path(DECODER_START), bundle.path(DECODER_STEP), device=device)
         self.feature_shape = self._checked()
 
     def _checked(self) -> tuple[int, ...]:

@@ -42,9 +42,9 @@ class OnnxStepModel:
     The step graph gives back the tensors of the state that words change; the others are steady.
     """
 
-    def __init__(self, start: Path | bytes, step: Path | bytes, threads: int = 1) -> None:
-        self._start = open_session(start, threads)
-        self._step = open_session(step, threads)
+    def __init__(self, start: Path | bytes, step: Path | bytes, threads: int = 1, device: str = "cpu") -> None:
+        self._start = open_session(start, threads, device)
+        self._step = open_session(step, threads, device)
         begins, state = declared(self._start.get_inputs()), declared(self._start.get_outputs())
         takes, gives = declared(self._step.get_inputs()), declared(self._step.get_outputs())
         if (

@@ -118,11 +118,20 @@ def test_the_command_line_takes_it_and_says_so(photo: Path, command: list[str]) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FLICKR8K.is_dir(), reason="Flickr8k is not in ../shared")
+def test_what_it_says_of_a_picture_does_not_depend_on_the_others(photo: Path) -> None:
+    random = np.random.default_rng(1)
+    pictures = [photo, *(random.integers(0, 256, (40, 60, 3), np.uint8) for _ in range(4))]
+    model = captioner.load(PRETRAINED)
+    alone = [model.caption(picture) for picture in pictures]
+    for found in (model.caption_batch(pictures), list(model.iter_captions(pictures, batch=2, workers=2))):
+        assert [each.text for each in found] == [each.text for each in alone]
+        np.testing.assert_allclose([each.log_prob for each in found], [each.log_prob for each in alone], atol=1e-3)
+
+
 def test_its_scores_are_the_recorded_ones() -> None:
     """All 1,000 dev pictures, captioned from their files.
 
-    The build captioned their stored features, which are float16, in batches of another size; the int8 decoder rounds to
-    one scale for a whole batch. Each changes a caption here and there.
+    The build captioned their stored features, which are float16: that changes a caption here and there.
     """
     model = captioner.load(PRETRAINED, threads=2)
     from captioner.datasets.registry import open_dataset

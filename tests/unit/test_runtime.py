@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("onnx")
 pytestmark = pytest.mark.torch
 
+import onnxruntime  # noqa: E402
 from graphs import FLOAT, SIZE, VOCAB, encoder, graph, save_captioner, start, step, with_external_data  # noqa: E402
 from onnx import helper  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -27,6 +28,50 @@ def refused(call, match: str) -> str:
         call()
     assert caught.value.message.isprintable()
     return caught.value.message
+
+
+def test_many_pictures_give_what_each_gives_alone_and_bad_ones_their_errors_in_place(tmp_path):
+    model = captioner.load(save_captioner(tmp_path))
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for _ in range(23)]
+    mixed = [*pictures[:5], b"no picture", *pictures[5:], tmp_path / "missing.jpg"]
+    alone = [model.caption(picture) for picture in pictures]
+    for workers in (1, 3):
+        results = list(model.iter_results(mixed, batch=4, workers=workers))
+        assert [each for each in results if not isinstance(each, CaptionerError)] == alone
+        assert [each.code for each in results if isinstance(each, CaptionerError)] == ["unsupported", "missing"]
+        assert isinstance(results[5], CaptionerError)
+        assert isinstance(results[-1], CaptionerError)
+        with pytest.raises(CaptionerError, match="not a picture"):
+            list(model.iter_captions(mixed, batch=4, workers=workers))
+
+
+def test_options_are_checked_before_any_picture_is_taken(tmp_path):
+    model = captioner.load(save_captioner(tmp_path))
+    taken = []
+    with pytest.raises(ConfigError, match="beam"):
+        model.iter_results((taken.append(1) or PICTURE for _ in range(3)), beam=0)
+    with pytest.raises(ConfigError, match="threads"):
+        model.iter_results([], workers=0)
+    assert not taken
+
+
+def test_a_batch_that_fails_as_a_whole_is_tried_picture_by_picture(tmp_path):
+    """Its decoder looks every first token up in a table of one row, and finds none."""
+    model = captioner.load(save_captioner(tmp_path, decoder_step=step(fails=True)))
+    results = list(model.iter_results([PICTURE, b"no picture", PICTURE], batch=3))
+    assert [type(each).__name__ for each in results] == ["BundleError", "ImageError", "BundleError"]
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+)
+def test_a_device_that_is_not_here_is_an_error_and_not_the_cpu_in_silence(tmp_path):
+    folder = save_captioner(tmp_path)
+    with pytest.raises(ConfigError, match="--device cuda: this ONNX Runtime runs on the CPU alone; install"):
+        captioner.load(folder, device="cuda")
+    with pytest.raises(ConfigError, match="--device is 'gpu'; expected one of cpu, cuda"):
+        captioner.load(folder, device="gpu")
 
 
 def test_the_captioner_of_these_tests_is_one(tmp_path):
