@@ -6,7 +6,7 @@ EXTRAS ?= train,dev
 # Threads that spin while they wait take the processor from each other.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-all test-base check format bench pretrained clean
+.PHONY: demo test test-all test-base check format bench bench-peers pretrained clean
 
 demo: .venv/installed            ## train on the drawn scenes, then caption held-back ones (minutes)
 	$(BIN)/python build_and_run.py
@@ -32,11 +32,16 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 bench: .venv/installed           ## speed and memory on this machine → benchmarks/results
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --count 2000 --vgg-count 100
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/table.py
+
+bench-peers: .venv/installed .venv-peers/installed   ## beside the classic Keras recipe, BLIP and plain PyTorch
+	$(BIN)/python benchmarks/peers/compare.py
 
 PRETRAINED = $(BIN)/python build_and_run.py --data $(DATA)
 pretrained: .venv/installed      ## train the captioner that ships: make pretrained DATA=FLICKR8K ENCODER=MOBILENET (hours)
@@ -48,10 +53,15 @@ pretrained: .venv/installed      ## train the captioner that ships: make pretrai
 	$(PRETRAINED) --config configs/flickr8k_pretrained.yaml --model-card docs/model-card.md --out runs/pretrained
 
 clean:
-	rm -rf .venv .venv-base build dist *.egg-info
+	rm -rf .venv .venv-base .venv-peers build dist *.egg-info
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captioner needs Python 3.11 or newer; call make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+.venv-peers/installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	touch $@

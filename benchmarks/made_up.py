@@ -134,6 +134,24 @@ def jpeg_files(folder: Path) -> list[Path]:
     return found
 
 
+def write_vgg16(path: Path) -> None:
+    """The convolutions of VGG16 with random weights, as timm saves them."""
+    import torch
+    from safetensors.torch import save_file
+
+    from captioner.models.encoders.vgg16_weights import CHANNELS
+
+    torch.manual_seed(0)
+    tensors, place, before = {}, 0, 3
+    for block in CHANNELS:
+        for width in block:
+            tensors[f"features.{place}.weight"] = torch.nn.init.kaiming_normal_(torch.empty(width, before, 3, 3))
+            tensors[f"features.{place}.bias"] = torch.zeros(width)
+            place, before = place + 2, width  # a convolution and its ReLU
+        place += 1  # the pooling that ends the block
+    save_file(tensors, path)
+
+
 def write_encoder(folder: Path, size: int) -> None:
     """A MobileNetV2 of full width with random weights, for pictures of `size` × `size`, as `transformers` saves it."""
     import torch

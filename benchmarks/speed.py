@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from made_up import CAPTIONS_EACH, SPECIAL, DecoderTraining, jpeg_files, write_encoder, write_pictures
+from made_up import CAPTIONS_EACH, SPECIAL, DecoderTraining, jpeg_files, write_encoder, write_pictures, write_vgg16
 from measure import Figure, figure, load_average, parser, passive_threads, positive, ratios, report
 
 from captioner.bundle import DECODER_START, DECODER_STEP
@@ -29,6 +29,8 @@ Figures = dict[str, Figure]
 
 BATCH = 16
 """Pictures that an encoder sees at a time."""
+PLAIN_AT_MOST = 200
+"""Pictures for the plain loop, which takes much longer and as long for each."""
 CHUNK_STEPS = 10
 """Training steps whose common time gives one rate."""
 DECODER = DecoderConfig(inject="par", embed=256, hidden=256)
@@ -74,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--size", type=positive, default=224, metavar="N", help="picture side for the random encoder")
     options.add_argument("--pictures", type=Path, metavar="FOLDER", help="real JPEG files; default: made-up ones")
     options.add_argument("--count", type=positive, default=400, metavar="N", help="pictures, at most")
+    options.add_argument(
+        "--vgg-count", type=int, default=0, metavar="N", help="pictures for VGG16 too; 0 leaves it out"
+    )
     options.add_argument("--steps", type=positive, default=120, metavar="N", help="training steps in a run")
     options.add_argument("--batch-size", type=positive, default=16, metavar="N", help="pictures in a training batch")
     options.add_argument("--runs", type=positive, default=3, metavar="N", help="repetitions of everything")
@@ -82,20 +87,32 @@ def _parser() -> argparse.ArgumentParser:
 
 def measure_extraction(options: argparse.Namespace, folder: Path) -> Figures:
     """Pictures/s from JPEG files to stored features, and beside it those of a plain loop in eager PyTorch."""
+    paths = _pictures(options, folder)
+    if not options.encoder:
+        write_encoder(folder / "encoder", options.size)
+    encoder = EncoderConfig(encoder=options.encoder or str(folder / "encoder"))
+    figures = _extraction("features", encoder, paths, options, folder / "first")
+    if options.vgg_count:
+        write_vgg16(folder / "vgg16.safetensors")
+        vgg16 = EncoderConfig(encoder="vgg16", encoder_weights=str(folder / "vgg16.safetensors"))
+        figures |= _extraction("features, VGG16", vgg16, paths[: options.vgg_count], options, folder / "vgg16")
+    return figures
+
+
+def _extraction(
+    title: str, config: EncoderConfig, paths: Sequence[Path], options: argparse.Namespace, folder: Path
+) -> Figures:
     import torch
 
     from captioner.export import export_encoder
     from captioner.models.encoders.registry import build_encoder
     from captioner.runtime.session import OnnxEncoder
 
-    if not options.encoder:
-        write_encoder(folder / "encoder", options.size)
-    encoder = build_encoder(EncoderConfig(encoder=options.encoder or str(folder / "encoder")))
+    encoder = build_encoder(config)
     if encoder.trained_with_decoder:
         raise SystemExit(f"speed.py: {options.encoder} has no features to extract; name a pretrained encoder")
     export_encoder(encoder, folder / "encoder.onnx")
     run, spec = OnnxEncoder(folder / "encoder.onnx"), encoder.preprocess
-    paths = _pictures(options, folder)
 
     def represent(squares: np.ndarray) -> np.ndarray:
         return run(spec.normalize(squares))
@@ -119,11 +136,12 @@ def measure_extraction(options: argparse.Namespace, folder: Path) -> Figures:
     ours, plain = [], []
     for turn in range(options.runs):
         ours.append(len(paths) / _seconds(lambda: through_the_store(paths, f"{turn}")))  # noqa: B023 - called at once
-        plain.append(len(paths) / _seconds(lambda: plain_loop(paths)))
+        some = paths[:PLAIN_AT_MOST]
+        plain.append(len(some) / _seconds(lambda: plain_loop(some)))  # noqa: B023 - called at once
     return {
-        "features": figure(ours, "pictures/s"),
-        "features, eager PyTorch": figure(plain, "pictures/s"),
-        "features, ratio to eager": figure(ratios(ours, plain), "ratio"),
+        title: figure(ours, "pictures/s"),
+        f"{title}, eager PyTorch": figure(plain, "pictures/s"),
+        f"{title}, ratio to eager": figure(ratios(ours, plain), "ratio"),
     }
 
 

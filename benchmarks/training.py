@@ -108,18 +108,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     config, shape = DECODERS[name]
     torch.manual_seed(0)
     model = CaptionModel(build_decoder(config, DecoderSizes(shape, VOCABULARY, SPECIAL.pad)))
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    step = training_step(model)
     random = np.random.default_rng(0)
-    batches = [_batch(random, shape, options.batch_size) for _ in range(options.steps)]
-
-    def step(batch: Sequence[torch.Tensor]) -> None:
-        features, owner, tokens, lengths = batch
-        optimizer.zero_grad(set_to_none=True)
-        logits, _ = model(features, owner, tokens[:, :-1], lengths)
-        caption_loss(logits, tokens, lengths).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-
+    batches = [made_up_batch(random, shape, options.batch_size) for _ in range(options.steps)]
     for batch in batches[:_WARM_UP]:
         step(batch)
     with Products() as products:
@@ -140,7 +131,22 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     }
 
 
-def _batch(random: np.random.Generator, shape: tuple[int, ...], pictures: int) -> tuple[torch.Tensor, ...]:
+def training_step(model: CaptionModel) -> Callable[[Sequence[torch.Tensor]], None]:
+    """What is done with a batch: forward and backward pass, clipping and AdamW."""
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def step(batch: Sequence[torch.Tensor]) -> None:
+        features, owner, tokens, lengths = batch
+        optimizer.zero_grad(set_to_none=True)
+        logits, _ = model(features, owner, tokens[:, :-1], lengths)
+        caption_loss(logits, tokens, lengths).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+
+    return step
+
+
+def made_up_batch(random: np.random.Generator, shape: tuple[int, ...], pictures: int) -> tuple[torch.Tensor, ...]:
     """Features and captions as long as people's for Flickr8k: 10.8 ± 3.8 words."""
     lengths = np.clip(np.rint(random.normal(10.8, 3.8, pictures * CAPTIONS_EACH)), 2, MAX_WORDS).astype(int)
     captions = [[*random.integers(4, VOCABULARY, length).tolist(), SPECIAL.eos] for length in lengths]

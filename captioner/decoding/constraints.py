@@ -23,6 +23,8 @@ class WordRules:
 
     def said(self, history: np.ndarray) -> np.ndarray:
         """Which rows have which of the words that must appear: (rows, time) → bool (rows, words)."""
+        if not self.must:
+            return np.zeros((len(history), 0), bool)
         said: np.ndarray = (history[:, :, None] == np.array(self.must, np.int64)).any(axis=1)
         return said
 

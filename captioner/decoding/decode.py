@@ -19,7 +19,7 @@ Pictures do not influence one another: a batch gives what each picture gives alo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 
 import numpy as np
@@ -66,7 +66,9 @@ def decode(
         [Shortlist(-(-config.n_best // groups)) for _ in range(len(features) * groups)] for _ in range(2)
     )  # the second ones are of captions that lack words, and stand in for empty ones
 
-    def collect(hypotheses: Hypotheses, rows: Iterable[int], *, finished: bool) -> None:
+    def collect(hypotheses: Hypotheses, rows: Collection[int] | np.ndarray, *, finished: bool) -> None:
+        if not len(rows):
+            return
         has_words = np.all(words.said(hypotheses.tokens), axis=1)
         for row in rows:
             candidate = hypotheses.candidate(row, finished=finished, length_penalty=config.length_penalty)

@@ -48,8 +48,8 @@ class Hypotheses:
         parents = self.take(rows)
         return Hypotheses(
             picture=parents.picture,
-            tokens=np.column_stack((parents.tokens, tokens)),
-            token_log_probs=np.column_stack((parents.token_log_probs, log_probs)),
+            tokens=np.concatenate((parents.tokens, tokens[:, None]), axis=1),
+            token_log_probs=np.concatenate((parents.token_log_probs, log_probs[:, None]), axis=1),
             log_prob=parents.log_prob + log_probs,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioner.bundle import ENCODER, bundle_of, load_bundle
+from captioner.bundle import ENCODER, Bundle, bundle_of, load_bundle
 from captioner.config.build import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.errors import CaptionerError, ConfigError, WeightsError
 from captioner.metrics.evaluate import evaluate
@@ -65,8 +65,8 @@ def train(
     together = features.encoder.trained_with_decoder
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
     if config.start_from:
-        named = [bundle_of(folder) for folder in folders_in(config.start_from)]
-        start_from(model, *(_weights_of("--start-from", folder, vocabulary, model) for folder in named))
+        named = [_finished("--start-from", folder, vocabulary) for folder in folders_in(config.start_from)]
+        start_from(model, *(_weights_of("--start-from", bundle, model) for bundle in named))
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     training = PreparedSplit(workspace.split("train"))
@@ -101,20 +101,25 @@ def folders_in(option: str) -> list[Path]:
     return [Path(name.strip()) for name in option.split(",")]
 
 
-def _weights_of(option: str, folder: Path, vocabulary: Vocabulary, network: CaptionModel) -> Mapping[str, Any]:
-    """The weights of a bundle for `network`. Raises WeightsError when it is none, or has another one or other words."""
-    from captioner.export import load_weights
-
+def _finished(option: str, folder: Path, vocabulary: Vocabulary) -> Bundle:
+    """The bundle that an option names. Raises WeightsError when it is none, or has other words."""
     try:
-        words = load_bundle(folder).vocabulary
+        bundle = load_bundle(bundle_of(folder))
     except CaptionerError as error:
         raise WeightsError(f"{option} {folder} is no finished build or bundle: {error.message}") from None
-    if words.fingerprint != vocabulary.fingerprint:
+    if bundle.vocabulary.fingerprint != vocabulary.fingerprint:
         raise WeightsError(
             f"{option} {folder} has other words; build both on the same captions, with the same --min-count"
         )
+    return bundle
+
+
+def _weights_of(option: str, bundle: Bundle, network: CaptionModel) -> Mapping[str, Any]:
+    """The weights of a bundle for `network`. Raises WeightsError when they are of another one."""
+    from captioner.export import load_weights
+
     try:
-        return load_weights(folder, network)
+        return load_weights(bundle.folder, network)
     except WeightsError as error:
         raise WeightsError(f"{option}: {error.message}") from None
 
@@ -128,8 +133,7 @@ def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: Dec
         raise ConfigError("--teachers: they look at features of a frozen encoder; leave --finetune away")
     models = []
     for name in folders_in(named):
-        folder = bundle_of(name)
-        bundle = load_bundle(folder)
+        bundle = _finished("--teachers", name, vocabulary)
         if features.graph is None or bundle.path(ENCODER).read_bytes() != features.graph.read_bytes():
             raise WeightsError(
                 f"--teachers {name} has another encoder; teachers and student look at the same features: build all of "
@@ -139,6 +143,6 @@ def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: Dec
             model = teacher_network(bundle.manifest.decoder, sizes)
         except WeightsError as error:
             raise WeightsError(f"--teachers {name}: {error.message}") from None
-        start_from(model, _weights_of("--teachers", folder, vocabulary, model))
+        start_from(model, _weights_of("--teachers", bundle, model))
         models.append(model)
     return Teachers(models)

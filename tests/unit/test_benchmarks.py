@@ -102,20 +102,47 @@ def test_memory(tmp_path: Path) -> None:
     assert "memory grows with the data" in finished.stderr
 
 
-@pytest.mark.torch
 @pytest.mark.slow
-def test_startup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import startup
-
-    bundle = startup.train_tiny(tmp_path, threads=1)
-    result, _ = run("startup.py", tmp_path / "results", f"--model={bundle}", "--runs=2", threads=1)
+def test_startup(tmp_path: Path) -> None:
+    result, _ = run("startup.py", tmp_path / "results", "--runs=2", threads=1)
     figures = result["figures"]
     assert all(figure["runs"] == 2 for figure in figures.values())
-    peaks = [figures[f"{name}, peak memory"]["median"] for name in ("help", "imports", "caption")]
+    peaks = [figures[f"{name}, peak memory"]["median"] for name in ("version", "imports", "caption")]
     assert peaks == sorted(peaks)
-    assert result["settings"]["encoder"] == "small_cnn"
+    stages = [figure["median"] for title, figure in figures.items() if title.startswith("stage: ")]
+    assert len(stages) == 10
+    assert sum(stages) == pytest.approx(1000 * figures["caption, wall"]["median"], rel=0.5)
+
+
+@pytest.mark.slow
+def test_captioning(tmp_path: Path) -> None:
+    result, _ = run("caption.py", tmp_path / "results", "--count=20", "--repeats=3", "--stages=3", "--runs=1")
+    figures = result["figures"]
+    assert figures["one picture, beam 3, p50"]["median"] <= figures["one picture, beam 3, p95"]["median"]
+    assert figures["folder, greedy"]["median"] > 0
+    assert figures["time, 10 x the pictures"]["median"] > 1
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_the_gpu_benchmark_runs_on_a_processor_too(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    sizes = ["--batch=2", "--size=32", "--steps=1", "--runs=1"]
+    result, _ = run("gpu.py", tmp_path / "results", "--device=cpu", *sizes)
+    assert result["settings"]["device"] == "CPU"
+    assert all(figure["minimum"] > 0 for figure in result["figures"].values())
+
+
+def test_the_page_of_results_has_every_figure(tmp_path: Path) -> None:
+    results = BENCHMARKS / "results"
+    for path in results.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    subprocess.run([sys.executable, str(BENCHMARKS / "table.py"), f"--results={tmp_path}"], check=True)
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    for path in results.glob("*.json"):
+        for title, row in json.loads(path.read_text(encoding="utf-8"))["figures"].items():
+            assert f"| {title} | {row['median']:g} | {row['minimum']:g} | {row['maximum']:g} |" in page
+    assert page == (results / "README.md").read_text(encoding="utf-8"), "run benchmarks/table.py"
 
 
 @pytest.mark.slow
