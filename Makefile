@@ -42,6 +42,7 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 
 bench-peers: .venv/installed .venv-peers/installed   ## beside the classic Keras recipe, BLIP and plain PyTorch
 	$(BIN)/python benchmarks/peers/compare.py
+	$(BIN)/python benchmarks/table.py
 
 PRETRAINED = $(BIN)/python build_and_run.py --data $(DATA)
 pretrained: .venv/installed      ## train the captioner that ships: make pretrained DATA=FLICKR8K ENCODER=MOBILENET (hours)

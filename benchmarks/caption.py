@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from made_up import jpeg_files, write_pictures
-from measure import ROOT, Figure, figure, load_average, parser, positive, ratios, report, run_process
+from measure import ROOT, Figure, figure, load_average, parser, positive, report, run_process
 
 import captioner
 from captioner.bundle import PRETRAINED
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "captioner": "the one that ships",
         "pictures": f"{len(pictures)} different ones, {'given' if options.pictures else 'made up, 500 x 375 JPEG'}",
         "folder": options.count,
-        "folders that grow": f"{options.count // TIMES} and {options.count // TIMES * TIMES} pictures, greedy",
+        "folders that grow": f"{options.growth} and {TIMES * options.growth} pictures, greedy",
     }
     report("caption", figures, settings, threads=options.threads, load=load, out=options.out)
     return 0
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     options = parser("Measure captioning one picture, and folders of them.")
     options.add_argument("--pictures", type=Path, metavar="FOLDER", help="real JPEG files; default: made-up ones")
     options.add_argument("--count", type=positive, default=2000, metavar="N", help="files in the folder")
+    options.add_argument(
+        "--growth", type=positive, default=1000, metavar="N", help="files before they are ten times more"
+    )
     options.add_argument("--repeats", type=positive, default=500, metavar="N", help="captions of one picture")
     options.add_argument("--stages", type=positive, default=100, metavar="N", help="pictures whose stages are timed")
     options.add_argument("--runs", type=positive, default=3, metavar="N", help="repetitions of the whole command")
@@ -115,16 +118,12 @@ def measure_folder(pictures: Sequence[Path], options: argparse.Namespace) -> dic
 
 def measure_growth(pictures: Sequence[Path], options: argparse.Namespace) -> dict[str, Figure]:
     """How much longer the whole command takes for ten times the pictures, and how much more memory."""
-    small = _cycled(pictures, options.count // TIMES)
-    large = _cycled(pictures, options.count // TIMES * TIMES)
-    runs = [[run_process(_command(files, 1, options.threads)) for files in (small, large)] for _ in range(options.runs)]
-    few, many = zip(*runs, strict=True)
+    sizes = (options.growth, TIMES * options.growth)
+    few, many = (run_process(_command(_cycled(pictures, size), 1, options.threads)) for size in sizes)
     return {
-        f"time, {TIMES} x the pictures": figure(
-            ratios([run.wall_seconds for run in many], [run.wall_seconds for run in few]), "ratio"
-        ),
-        f"peak memory, {len(small)} pictures": figure([run.peak_megabytes for run in few], "MB"),
-        f"peak memory, {len(large)} pictures": figure([run.peak_megabytes for run in many], "MB"),
+        f"time, {TIMES} x the pictures": figure([many.wall_seconds / few.wall_seconds], "ratio"),
+        f"peak memory, {sizes[0]} pictures": figure([few.peak_megabytes], "MB"),
+        f"peak memory, {sizes[1]} pictures": figure([many.peak_megabytes], "MB"),
     }
 
 

@@ -39,12 +39,22 @@ def map_chunks(
     with ThreadPoolExecutor(max_workers=threads) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
-            while chunk := list(islice(remaining, size)):
+            broken_off = None
+            while True:
+                try:
+                    chunk = list(islice(remaining, size))
+                except Exception as error:  # raised when what was taken before it has been given
+                    broken_off = error
+                    break
+                if not chunk:
+                    break
                 waiting.append(pool.submit(work, chunk))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+            if broken_off is not None:
+                raise broken_off
         finally:
             for future in waiting:  # nobody will ask for them any more
                 future.cancel()

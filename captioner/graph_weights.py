@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import ModelProto, numpy_helper
 
 from captioner.errors import WeightsError
@@ -58,11 +59,14 @@ def read_weights(graphs: Iterable[Path], wanted: Mapping[tuple[str, ...], tuple[
         float32 arrays, by every name.
 
     Raises:
-        WeightsError: one of them is in none of the graphs, or there in another shape.
+        WeightsError: one of them is in none of the graphs, or there in another shape; or a graph cannot be read.
     """
-    constants = {
-        tensor.name: numpy_helper.to_array(tensor) for graph in graphs for tensor in onnx.load(graph).graph.initializer
-    }
+    constants = {}
+    for graph in graphs:
+        try:
+            constants.update({each.name: numpy_helper.to_array(each) for each in onnx.load(graph).graph.initializer})
+        except (OSError, DecodeError) as error:
+            raise WeightsError(f"{graph} cannot be read: {error}") from None
     return {
         name: weight
         for names, shape in wanted.items()
@@ -74,7 +78,9 @@ def read_weights(graphs: Iterable[Path], wanted: Mapping[tuple[str, ...], tuple[
 def _weight(constants: Mapping[str, np.ndarray], names: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
     found = _found(constants, names)
     if found is None:
-        raise WeightsError(f"no weight {names[0]} in the graphs: they are of another network, or of an earlier version")
+        raise WeightsError(
+            f"no weight {names[0]} in the graphs: they are of another network, of an earlier version, or never trained"
+        )
     if found.shape != shape:
         raise WeightsError(f"the weight {names[0]} in the graphs is of shape {found.shape}, not {shape}")
     return np.array(found, np.float32, order="C")

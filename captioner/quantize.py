@@ -126,7 +126,8 @@ def _quantize_tables(graph: GraphProto) -> None:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
-        table = node.input[0] if node.op_type == "Gather" else ""
+        by_row = node.op_type == "Gather" and not any(each.name == "axis" and each.i for each in node.attribute)
+        table = node.input[0] if by_row else ""
         rounded, steps = f"{table}_quantized", f"{table}_scale"
         if rounded not in constants:
             values = numpy_helper.to_array(constants[table]) if table in constants else np.empty(0)

@@ -26,6 +26,9 @@ def in_one_line(work: Callable[[], int], program: str, *, doing: str) -> int:
         1 for an error of ours, and when stdout cannot be written; 2 for wrong options and missing libraries; 130 after
         Ctrl-C.
     """
+    if sys.stdout is None:  # closed by who started the process
+        print(f"{program}: cannot write to stdout: it is closed", file=sys.stderr)
+        return 1
     try:
         status = work()
         sys.stdout.flush()
@@ -54,8 +57,8 @@ def leave(status: int) -> NoReturn:
 
     Python takes its modules apart, and ONNX Runtime its sessions, one by one: 25 ms, a tenth of captioning a picture.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed, or nobody reads it: `in_one_line` has said so
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError, ValueError):  # nobody reads it: `in_one_line` has said so
             stream.flush()
     os._exit(status)
 

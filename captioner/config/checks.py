@@ -15,6 +15,8 @@ MAX_THREADS = 256
 
 DEVICES = ("cpu", "cuda")
 """What a finished captioner can run on."""
+MAX_BATCH = 4096
+"""Pictures that are worked on together; more of them would only take memory."""
 
 
 def require(condition: bool, option: str, value: object, expected: str) -> None:
@@ -43,10 +45,15 @@ def check_types(config: Any) -> None:
             require(isinstance(value, kind), field.name, value, expected)
 
 
+def check_count(option: str, value: int, most: int) -> None:
+    """Raise ConfigError when something is no whole number from 1 to `most`."""
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    require(is_count and 1 <= value <= most, option, value, f"1 to {most}")
+
+
 def check_threads(threads: int) -> None:
     """Raise ConfigError when a captioner cannot be asked to use so many processor threads."""
-    is_count = isinstance(threads, int) and not isinstance(threads, bool)
-    require(is_count and 1 <= threads <= MAX_THREADS, "threads", threads, f"1 to {MAX_THREADS}")
+    check_count("threads", threads, MAX_THREADS)
 
 
 def check_device(device: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captioner.bundle import ENCODER, Bundle, bundle_of, load_bundle
 from captioner.config.build import DataConfig, DecoderConfig, EncoderConfig, TrainConfig
@@ -16,7 +16,6 @@ from captioner.pipeline.workspace import Workspace, read_lines, write_json
 from captioner.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from captioner.models.caption_model import CaptionModel
     from captioner.models.decoders.base import DecoderSizes
     from captioner.training.distillation import Teachers
 
@@ -51,6 +50,7 @@ def train(
         TrainingError: the loss is not a number, or the checkpoints in the folder are of another model.
         WeightsError: the captioner to start from is not there, or another one.
     """
+    from captioner.export import load_weights
     from captioner.models.caption_model import build_caption_model, start_from
     from captioner.models.decoders.base import DecoderSizes
     from captioner.training.data import CaptionData
@@ -66,7 +66,10 @@ def train(
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
     if config.start_from:
         named = [_finished("--start-from", folder, vocabulary) for folder in folders_in(config.start_from)]
-        start_from(model, *(_weights_of("--start-from", bundle, model) for bundle in named))
+        try:
+            start_from(model, *(load_weights(bundle.folder, model) for bundle in named))
+        except WeightsError as error:
+            raise WeightsError(f"--start-from {config.start_from}: {error.message}") from None
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     training = PreparedSplit(workspace.split("train"))
@@ -114,18 +117,9 @@ def _finished(option: str, folder: Path, vocabulary: Vocabulary) -> Bundle:
     return bundle
 
 
-def _weights_of(option: str, bundle: Bundle, network: CaptionModel) -> Mapping[str, Any]:
-    """The weights of a bundle for `network`. Raises WeightsError when they are of another one."""
-    from captioner.export import load_weights
-
-    try:
-        return load_weights(bundle.folder, network)
-    except WeightsError as error:
-        raise WeightsError(f"{option}: {error.message}") from None
-
-
 def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: DecoderSizes) -> Teachers:
     """The captioners to learn from. Raises WeightsError when one does not fit the student."""
+    from captioner.export import load_weights
     from captioner.models.caption_model import start_from
     from captioner.training.distillation import Teachers, teacher_network
 
@@ -141,8 +135,8 @@ def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: Dec
             )
         try:
             model = teacher_network(bundle.manifest.decoder, sizes)
+            start_from(model, load_weights(bundle.folder, model))
         except WeightsError as error:
             raise WeightsError(f"--teachers {name}: {error.message}") from None
-        start_from(model, _weights_of("--teachers", bundle, model))
         models.append(model)
     return Teachers(models)

@@ -162,7 +162,7 @@ class Report:
             if all(key in row for row in history)  # builds of earlier versions have no loss on dev
         ]
         yield Chart("Loss" if len(parts) > 1 else "Loss on dev", losses, marked)
-        yield Chart("CIDEr on dev, greedy", [Curve("dev", [row["dev_cider"] for row in history])], marked)
+        yield Chart("CIDEr on dev", [Curve("dev", [row["dev_cider"] for row in history])], marked)
 
     @property
     def ladder(self) -> Iterator[tuple[Line, float, float, float, Score]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from captioner.bundle import RUNS, VOCABULARY, Bundle, bundle_of, load_bundle, newest_bundle, pretrained_bundle
 from captioner.chunks import map_chunks
-from captioner.config.checks import check_device, check_threads
+from captioner.config.checks import MAX_BATCH, MAX_THREADS, check_count, check_device, check_threads
 from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import WordRules
 from captioner.decoding.decode import decode
@@ -38,13 +38,14 @@ class Captioner:
         check_device(device)
         self.bundle = bundle
         """The bundle; of several the first, whose options for decoding are taken."""
-        self._graphs = [CaptionGraphs(each, threads, device) for each in (bundle, *others)]
-        self._steps: StepModel = self._graphs[0].steps
+        self.graphs = [CaptionGraphs(each, threads, device) for each in (bundle, *others)]
+        """What computes: the graphs of each bundle."""
+        self._steps: StepModel = self.graphs[0].steps
         self.confidence = Confidence.from_json(bundle.manifest.confidence) if bundle.manifest.confidence else None
         """How sure it is of a caption; None when that was not calibrated, as for several that write together."""
         if others:
             self._steps = EnsembleStepModel(
-                [each.steps for each in self._graphs], [each.feature_shape for each in self._graphs]
+                [each.steps for each in self.graphs], [each.feature_shape for each in self.graphs]
             )
             self.confidence = None
         for each in others:
@@ -97,9 +98,10 @@ class Captioner:
             options: as for `caption`.
 
         Raises:
-            ConfigError: as for `caption`, before anything is captioned.
+            ConfigError: as for `caption`, or `batch` or `workers` is out of range; before any is captioned.
         """
-        check_threads(workers)
+        check_count("workers", workers, MAX_THREADS)
+        check_count("batch", batch, MAX_BATCH)
         chosen = self._chosen(options)
 
         def work(chunk: list[Picture]) -> list[Caption | CaptionerError]:
@@ -132,7 +134,7 @@ class Captioner:
     def _open(self, picture: Picture) -> np.ndarray:
         """Its pixels, as large as the largest of the encoders wants them or larger."""
         return load_image(
-            picture, at_least=max(graphs.bundle.manifest.preprocess.decode_side for graphs in self._graphs)
+            picture, at_least=max(graphs.bundle.manifest.preprocess.decode_side for graphs in self.graphs)
         )
 
     def attention(self, picture: Picture, text: str | None = None) -> np.ndarray:
@@ -150,19 +152,23 @@ class Captioner:
             ImageError: the picture cannot be read.
             ConfigError: the captioner does not look at regions, or several write together.
         """
-        steps = self._graphs[0].steps
-        if len(self._graphs) > 1 or ATTENDED not in steps.state_names:
+        steps = self.graphs[0].steps
+        if len(self.graphs) > 1 or ATTENDED not in steps.changing:
             raise ConfigError("only a single captioner with the decoder `attention` can tell where it looks")
         image = self._open(picture)
         vocabulary = self.bundle.vocabulary
         words = vocabulary.encode(self._caption_images([image], *self._chosen({}))[0].text if text is None else text)
-        state = steps.start(self._graphs[0].see([image]))
+        state = steps.start(self.graphs[0].see([image]))
         found = [state.changing[ATTENDED]]  # what was looked at so far, (1, regions)
         for token in [vocabulary.bos, *words][: len(words)]:  # a word is chosen after the one before it was read
             _, state = steps.step(np.array([token]), state)
             found.append(state.changing[ATTENDED])
         where = np.diff(np.concatenate(found), axis=0)
         side = isqrt(where.shape[1])
+        if side * side != where.shape[1]:
+            raise ConfigError(
+                f"the {where.shape[1]} regions that it looks at are no square, and have no place in a picture"
+            )
         return where.reshape(len(where), side, side)
 
     def check_options(self, **options: Any) -> None:
@@ -209,7 +215,7 @@ class Captioner:
         return config.changed(options)
 
     def _caption_images(self, images: Sequence[np.ndarray], config: DecodeConfig, rules: WordRules) -> list[Caption]:
-        seen = [graphs.see(images) for graphs in self._graphs]
+        seen = [graphs.see(images) for graphs in self.graphs]
         features = seen[0] if len(seen) == 1 else join_features(seen)
         candidates = decode(self._steps, features, config, self.bundle.vocabulary.special, rules)
         return [self._caption(found) for found in candidates]

@@ -56,8 +56,9 @@ class OnnxStepModel:
             raise BundleError("the start graph and the step graph do not fit together; export the captioner again")
         self.state_names = list(state)
         """The tensors of the state."""
-        self._changing = [name for name in state if NEXT + name in gives]
-        self._wanted = [LOG_PROBS, *(NEXT + name for name in self._changing)]
+        self.changing = [name for name in state if NEXT + name in gives]
+        """Those of them that words change."""
+        self._wanted = [LOG_PROBS, *(NEXT + name for name in self.changing)]
         self.features_shape = begins[FEATURES][1]
         self.log_probs_shape = gives[LOG_PROBS][1]
 
@@ -65,13 +66,13 @@ class OnnxStepModel:
         """See `StepModel.start`."""
         values = run_graph(self._start, self.state_names, {FEATURES: features}, len(features))
         state = dict(zip(self.state_names, values, strict=True))
-        changing = {name: state.pop(name) for name in self._changing}
+        changing = {name: state.pop(name) for name in self.changing}
         return OnnxState(changing, state, state, np.arange(len(features)))
 
     def step(self, tokens: np.ndarray, state: OnnxState) -> tuple[np.ndarray, OnnxState]:
         """See `StepModel.step`."""
         log_probs, *values = run_graph(self._step, self._wanted, self.feeds(tokens, state), len(tokens))
-        return log_probs, replace(state, changing=dict(zip(self._changing, values, strict=True)))
+        return log_probs, replace(state, changing=dict(zip(self.changing, values, strict=True)))
 
     def reorder(self, state: OnnxState, rows: np.ndarray) -> OnnxState:
         """See `StepModel.reorder`."""

@@ -21,11 +21,11 @@ Shape = tuple[int | str | None, ...]
 """As graphs declare them: a number, or the name of a size that is free."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_EXTERNAL_KEY = re.compile(b"location")
-"""Every tensor whose values lie outside of the graph's own file has an entry with this key."""
 _AT_ONCE = 64
 """Pictures that a GPU sees together. A CPU sees one after the other: what is computed on the way stays in its cache,
 which was quicker than batches by a tenth, and a batch of 16 took 300 MB more."""
+_EXTERNAL_KEY = re.compile(b"location")
+"""Every tensor whose values lie outside of the graph's own file has an entry with this key."""
 _LENGTHS = (b"\x08", b"\x00")
 """What may stand in front of it: how long it is."""
 

@@ -38,7 +38,7 @@ class TrainingRecord:
     best_epoch: int
     """Whose weights were kept."""
     best_dev_cider: float
-    """CIDEr of greedy captions on dev with those weights."""
+    """CIDEr on dev with those weights, of captions of the search that `dev_beam` asks for."""
     seconds: float
     """Time spent in epochs, dev captioning included."""
     history: tuple[dict[str, float], ...]

@@ -116,7 +116,9 @@ def test_startup(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_captioning(tmp_path: Path) -> None:
-    result, _ = run("caption.py", tmp_path / "results", "--count=20", "--repeats=3", "--stages=3", "--runs=1")
+    result, _ = run(
+        "caption.py", tmp_path / "results", "--count=20", "--growth=2", "--repeats=3", "--stages=3", "--runs=1"
+    )
     figures = result["figures"]
     assert figures["one picture, beam 3, p50"]["median"] <= figures["one picture, beam 3, p95"]["median"]
     assert figures["folder, greedy"]["median"] > 0

@@ -36,6 +36,18 @@ def test_items_without_end_are_taken_a_few_ahead(threads):
     assert next(taken) <= 5 * (2 + threads + 1)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_items_that_break_off_give_what_came_before(threads):
+    def items():
+        yield from range(2)
+        raise OSError("no more")
+
+    found = map_chunks(sum, items(), size=1, threads=threads)
+    assert [next(found), next(found)] == [0, 1]
+    with pytest.raises(OSError, match="no more"):
+        next(found)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_error_comes_where_its_result_would_be(threads):
     found = map_chunks(lambda chunk: 1 // chunk[0], [1, 1, 0, 1], size=1, threads=threads)

@@ -116,8 +116,6 @@ def test_the_command_line_takes_it_and_says_so(photo: Path, command: list[str]) 
     assert json.loads(done.stdout)["caption"] == captioner.load().caption(photo).text
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not FLICKR8K.is_dir(), reason="Flickr8k is not in ../shared")
 def test_what_it_says_of_a_picture_does_not_depend_on_the_others(photo: Path) -> None:
     random = np.random.default_rng(1)
     pictures = [photo, *(random.integers(0, 256, (40, 60, 3), np.uint8) for _ in range(4))]
@@ -128,6 +126,8 @@ def test_what_it_says_of_a_picture_does_not_depend_on_the_others(photo: Path) ->
         np.testing.assert_allclose([each.log_prob for each in found], [each.log_prob for each in alone], atol=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not FLICKR8K.is_dir(), reason="Flickr8k is not in ../shared")
 def test_its_scores_are_the_recorded_ones() -> None:
     """All 1,000 dev pictures, captioned from their files.
 

@@ -51,8 +51,9 @@ def test_options_are_checked_before_any_picture_is_taken(tmp_path):
     taken = []
     with pytest.raises(ConfigError, match="beam"):
         model.iter_results((taken.append(1) or PICTURE for _ in range(3)), beam=0)
-    with pytest.raises(ConfigError, match="threads"):
-        model.iter_results([], workers=0)
+    for wrong in ({"workers": 0}, {"batch": 0}, {"batch": 2.5}, {"batch": -1}):
+        with pytest.raises(ConfigError, match=f"--{next(iter(wrong))} is"):
+            model.iter_results([PICTURE], **wrong)
     assert not taken
 
 
