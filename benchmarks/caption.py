@@ -12,12 +12,12 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from made_up import jpeg_files, write_pictures
-from measure import ROOT, Figure, figure, load_average, parser, positive, report, run_process
+from measure import ROOT, Figure, figure, load_average, parser, positive, ratios, report, run_process, timed
 
 import captioner
 from captioner.bundle import PRETRAINED
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--growth", type=positive, default=1000, metavar="N", help="files before they are ten times more"
     )
+    options.add_argument("--growth-runs", type=positive, default=2, metavar="N", help="repetitions of that")
     options.add_argument("--repeats", type=positive, default=500, metavar="N", help="captions of one picture")
     options.add_argument("--stages", type=positive, default=100, metavar="N", help="pictures whose stages are timed")
     options.add_argument("--runs", type=positive, default=3, metavar="N", help="repetitions of the whole command")
@@ -73,8 +74,8 @@ def measure_latency(pictures: Sequence[Path], options: argparse.Namespace) -> di
     for name, beam in {**SEARCHES, "as it ships": model.bundle.manifest.decode.beam}.items():
         for _ in range(5):
             model.caption(pictures[0], beam=beam)
-        times = [1000 * _seconds(lambda: model.caption(pictures[0], beam=beam)) for _ in range(options.repeats)]  # noqa: B023
-        figures[f"one picture, {name}, p50"] = figure([float(np.percentile(times, 50))], "ms")
+        times = [1000 * timed(lambda: model.caption(pictures[0], beam=beam)) for _ in range(options.repeats)]  # noqa: B023
+        figures[f"one picture, {name}"] = figure(times, "ms")
         figures[f"one picture, {name}, p95"] = figure([float(np.percentile(times, 95))], "ms")
     return figures
 
@@ -84,7 +85,7 @@ def measure_stages(pictures: Sequence[Path], options: argparse.Namespace) -> dic
     from captioner.decoding.decode import decode
 
     model = captioner.load(PRETRAINED)
-    (graphs,) = model._graphs
+    (graphs,) = model.graphs
     spec, special = model.bundle.manifest.preprocess, model.bundle.vocabulary.special
     config = model.bundle.manifest.decode.changed({"beam": STAGES_BEAM})
     times: dict[str, list[float]] = {"decode JPEG": [], "resize and scale": [], "encoder": [], "words, beam 3": []}
@@ -98,8 +99,8 @@ def measure_stages(pictures: Sequence[Path], options: argparse.Namespace) -> dic
         marks.append(time.perf_counter())
         decode(graphs.steps, features, config, special)
         marks.append(time.perf_counter())
-        for stage, seconds in zip(times, np.diff(marks), strict=True):
-            times[stage].append(1000 * float(seconds))
+        for stage, taken in zip(times, np.diff(marks), strict=True):
+            times[stage].append(1000 * float(taken))
     return {f"stage: {name}": figure(found, "ms") for name, found in times.items()}
 
 
@@ -119,11 +120,16 @@ def measure_folder(pictures: Sequence[Path], options: argparse.Namespace) -> dic
 def measure_growth(pictures: Sequence[Path], options: argparse.Namespace) -> dict[str, Figure]:
     """How much longer the whole command takes for ten times the pictures, and how much more memory."""
     sizes = (options.growth, TIMES * options.growth)
-    few, many = (run_process(_command(_cycled(pictures, size), 1, options.threads)) for size in sizes)
+    runs = [
+        [run_process(_command(_cycled(pictures, size), 1, options.threads)) for size in sizes]
+        for _ in range(options.growth_runs)
+    ]
+    few, many = zip(*runs, strict=True)
+    times = ratios([run.wall_seconds for run in many], [run.wall_seconds for run in few])
     return {
-        f"time, {TIMES} x the pictures": figure([many.wall_seconds / few.wall_seconds], "ratio"),
-        f"peak memory, {sizes[0]} pictures": figure([few.peak_megabytes], "MB"),
-        f"peak memory, {sizes[1]} pictures": figure([many.peak_megabytes], "MB"),
+        f"time, {TIMES} x the pictures": figure(times, "ratio"),
+        f"peak memory, {sizes[0]} pictures": figure([run.peak_megabytes for run in few], "MB"),
+        f"peak memory, {sizes[1]} pictures": figure([run.peak_megabytes for run in many], "MB"),
     }
 
 
@@ -135,12 +141,6 @@ def _command(files: Sequence[Path], beam: int, threads: int) -> list[str | Path]
 def _cycled(pictures: Sequence[Path], count: int) -> list[Path]:
     """So many names of files, over and over the same ones: each is read, decoded and described anew."""
     return [pictures[place % len(pictures)] for place in range(max(1, count))]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

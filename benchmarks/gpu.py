@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from made_up import SPECIAL, write_encoder
-from measure import Figure, figure, load_average, parser, positive, report
+from measure import Figure, figure, load_average, parser, passive_threads, positive, report
 from training import DECODERS, VOCABULARY, made_up_batch, training_step
 
 from captioner.config.build import EncoderConfig
@@ -36,10 +36,14 @@ STEPS_A_CAPTION = 12
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write, print; returns the exit status."""
+    passive_threads()
     options = _parser().parse_args(argv)
-    device = torch.device(options.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        print("gpu.py: torch finds no GPU here; --device cpu runs the same on the processor", file=sys.stderr)
+    try:
+        device = torch.device(options.device)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        print(f"gpu.py: no {options.device} here ({reason}); --device cpu runs the same", file=sys.stderr)
         return 2
     load = load_average()
     torch.set_num_threads(options.threads)

@@ -12,7 +12,8 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -71,6 +72,13 @@ def figure(values: Sequence[float], unit: str) -> Figure:
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
     """One ratio for each pair of values that were measured one after the other."""
     return [above / below for above, below in zip(numerators, denominators, strict=True)]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def run_process(command: Sequence[str | Path]) -> Finished:

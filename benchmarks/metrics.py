@@ -12,13 +12,13 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from made_up import caption_texts
-from measure import Figure, figure, load_average, parser, positive, ratios, report
+from measure import Figure, figure, load_average, parser, positive, ratios, report, timed
 
 from captioner.evaluation.references import read_references
 from captioner.metrics.base import CaptionPairs
@@ -42,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     without = Meteor().unavailable()  # it needs the same two
     for _ in range(options.runs):
-        seconds["ours"].append(_seconds(lambda: _ours(captions)))
+        seconds["ours"].append(timed(lambda: _ours(captions)))
         if without is None:
-            seconds["theirs"].append(_seconds(lambda: _theirs(captions)))
+            seconds["theirs"].append(timed(lambda: _theirs(captions)))
     figures["metrics"] = figure(seconds["ours"], "s")
     if without is None:
         figures["metrics, pycocoevalcap"] = figure(seconds["theirs"], "s")
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         print(f"pycocoevalcap is left out: {without}", file=sys.stderr)
     pairs = CaptionPairs.from_texts(*captions)
-    figures["intervals"] = figure([_seconds(lambda: score_with_intervals(pairs)) for _ in range(options.runs)], "s")
+    figures["intervals"] = figure([timed(lambda: score_with_intervals(pairs)) for _ in range(options.runs)], "s")
     for batch in REWARD_BATCHES:
         figures[f"reward, batches of {batch}"] = figure(_rewards(pairs, batch, options.runs), "captions/s")
     settings = {
@@ -90,12 +90,6 @@ def _captions_of(path: Path, pictures: int) -> Captions:
     keys = list(references)
     following = [*keys[1:], keys[0]]
     return {key: references[other][0] for key, other in zip(keys, following, strict=True)}, references
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def _ours(captions: Captions) -> dict[str, float]:

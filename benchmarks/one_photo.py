@@ -39,7 +39,7 @@ if __name__ == "__main__":
     bundle = load_bundle(folder)
     mark("verify the bundle")
     model = Captioner(bundle, threads=threads)
-    (graphs,) = model._graphs
+    (graphs,) = model.graphs
     mark("open the graphs")
     spec = bundle.manifest.preprocess
     image = load_image(picture, at_least=spec.decode_side)

@@ -9,13 +9,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from made_up import CAPTIONS_EACH, SPECIAL, DecoderTraining, jpeg_files, write_encoder, write_pictures, write_vgg16
-from measure import Figure, figure, load_average, parser, passive_threads, positive, ratios, report
+from measure import Figure, figure, load_average, parser, passive_threads, positive, ratios, report, timed
 
 from captioner.bundle import DECODER_START, DECODER_STEP
 from captioner.config.build import DecoderConfig, EncoderConfig
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = {
         "encoder": Path(options.encoder).name if options.encoder else "MobileNetV2, random weights",
         "picture_size": options.size if not options.encoder else "the encoder's",
-        "pictures": options.count,
+        "pictures": f"{options.count}; for VGG16 {options.vgg_count}; for the plain loop at most {PLAIN_AT_MOST}",
         "picture_files": "given" if options.pictures else "made up",
         "decoder": f"LSTM, par, {DECODER.embed} embed, {DECODER.hidden} units, {VOCABULARY} words",
         "training_batch": f"{options.batch_size} pictures, {options.batch_size * CAPTIONS_EACH} captions",
@@ -77,12 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--pictures", type=Path, metavar="FOLDER", help="real JPEG files; default: made-up ones")
     options.add_argument("--count", type=positive, default=400, metavar="N", help="pictures, at most")
     options.add_argument(
-        "--vgg-count", type=int, default=0, metavar="N", help="pictures for VGG16 too; 0 leaves it out"
+        "--vgg-count", type=_count, default=0, metavar="N", help="pictures for VGG16 too; 0 leaves it out"
     )
     options.add_argument("--steps", type=positive, default=120, metavar="N", help="training steps in a run")
     options.add_argument("--batch-size", type=positive, default=16, metavar="N", help="pictures in a training batch")
     options.add_argument("--runs", type=positive, default=3, metavar="N", help="repetitions of everything")
     return options
+
+
+def _count(text: str) -> int:
+    """A number of things, 0 or more, for `argparse`."""
+    return 0 if text == "0" else positive(text)
 
 
 def measure_extraction(options: argparse.Namespace, folder: Path) -> Figures:
@@ -135,9 +140,9 @@ def _extraction(
     plain_loop(paths[:BATCH])
     ours, plain = [], []
     for turn in range(options.runs):
-        ours.append(len(paths) / _seconds(lambda: through_the_store(paths, f"{turn}")))  # noqa: B023 - called at once
+        ours.append(len(paths) / timed(lambda: through_the_store(paths, f"{turn}")))  # noqa: B023 - called at once
         some = paths[:PLAIN_AT_MOST]
-        plain.append(len(some) / _seconds(lambda: plain_loop(some)))  # noqa: B023 - called at once
+        plain.append(len(some) / timed(lambda: plain_loop(some)))  # noqa: B023 - called at once
     return {
         title: figure(ours, "pictures/s"),
         f"{title}, eager PyTorch": figure(plain, "pictures/s"),
@@ -212,7 +217,7 @@ def _sgemm_gigaflops(rows: int, threads: int) -> float:
     left, right = torch.rand(rows, DECODER.hidden), torch.rand(DECODER.hidden, VOCABULARY)
     product = torch.mm(left, right)
     repeats = 30
-    seconds = median(_seconds(lambda: torch.mm(left, right, out=product)) for _ in range(repeats))
+    seconds = median(timed(lambda: torch.mm(left, right, out=product)) for _ in range(repeats))
     return 2 * rows * DECODER.hidden * VOCABULARY / seconds / 1e9
 
 
@@ -237,17 +242,11 @@ def measure_decoding(options: argparse.Namespace, folder: Path) -> Figures:
         config = DecodeConfig(beam=beam, max_length=STEPS_A_CAPTION, min_length=STEPS_A_CAPTION - 1)
         decode(steps, features, config, SPECIAL)
         rates = [
-            DECODE_BATCH / _seconds(lambda: decode(steps, features, config, SPECIAL))  # noqa: B023 - called at once
+            DECODE_BATCH / timed(lambda: decode(steps, features, config, SPECIAL))  # noqa: B023 - called at once
             for _ in range(3 * options.runs)
         ]
         figures[f"decoding, {name}"] = figure(rates, "captions/s")
     return figures
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from made_up import CAPTIONS_EACH, MAX_WORDS, SPECIAL
-from measure import Figure, figure, load_average, parser, passive_threads, positive, report
+from measure import Figure, figure, load_average, parser, passive_threads, positive, report, timed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from captioner.config.build import DecoderConfig
@@ -119,7 +118,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     flops = sum(count * _flops(each) for each, count in products.shapes.items()) / len(batches)
     rates, shares, speeds = [], [], []
     for _ in range(options.runs):
-        seconds = [_seconds(lambda: step(batch)) for batch in batches]  # noqa: B023 - called at once
+        seconds = [timed(lambda: step(batch)) for batch in batches]  # noqa: B023 - called at once
         alone = sum(count * _seconds_of_product(each) for each, count in products.shapes.items()) / len(batches)
         rates.append(options.batch_size * CAPTIONS_EACH * len(batches) / sum(seconds))
         shares.append(alone * len(batches) / sum(seconds))
@@ -164,13 +163,7 @@ def _flops(shape: Shape) -> float:
 def _seconds_of_product(shape: Shape) -> float:
     left, right = (torch.rand(side) for side in shape)
     product = torch.matmul(left, right)
-    return median(_seconds(lambda: torch.matmul(left, right, out=product)) for _ in range(5))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    return median(timed(lambda: torch.matmul(left, right, out=product)) for _ in range(5))
 
 
 if __name__ == "__main__":
