@@ -157,9 +157,9 @@ def _quantize_tables(graph: GraphProto) -> None:
 def _fuse(path: Path) -> None:
     """Let ONNX Runtime join what it computes in one go, now instead of whenever the graph is loaded.
 
-    What depends on the processor is left to loading, so that the graph runs on any CPU; on a GPU, what has no form there
-    falls to the CPU. For encoders, whose loading takes half as long then; the graphs of decoders stay as they are, where
-    training finds their weights again.
+    What depends on the processor is left to loading, so that the graph runs on any CPU; on a GPU, what has no form
+    there falls to the CPU. For encoders, whose loading takes half as long then; the graphs of decoders stay as they
+    are, where training finds their weights again.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

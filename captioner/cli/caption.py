@@ -31,6 +31,7 @@ _OPTIONS = (
     "groups",
     "diversity",
     "max_length",
+    "length_penalty",
     "temperature",
     "top_k",
     "top_p",
@@ -126,6 +127,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--groups", type=int, metavar="N", help="groups of the beam that avoid one another's words")
     parser.add_argument("--diversity", type=float, metavar="D", help="how strongly groups do (default: 0.5)")
     parser.add_argument("--max-length", type=int, metavar="N", help="longest caption, in tokens: its words and its end")
+    parser.add_argument("--length-penalty", type=float, metavar="P", help="above 0 favours longer captions, 0 does not")
     parser.add_argument("--temperature", type=float, metavar="T", help="draw at random: 1 as probable; 0 search")
     parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N most probable words")
     parser.add_argument("--top-p", type=float, metavar="P", help="draw from the words that have together this share")

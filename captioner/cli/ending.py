@@ -26,6 +26,8 @@ def in_one_line(work: Callable[[], int], program: str, *, doing: str) -> int:
         1 for an error of ours, and when stdout cannot be written; 2 for wrong options and missing libraries; 130 after
         Ctrl-C.
     """
+    if sys.stderr is None:  # closed too: what is meant for it would go to stdout, among the results
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
     if sys.stdout is None:  # closed by who started the process
         print(f"{program}: cannot write to stdout: it is closed", file=sys.stderr)
         return 1

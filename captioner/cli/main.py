@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from captioner.cli.ending import in_one_line, leave
 from captioner.version import __version__
 
 VERBS = {
@@ -23,12 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `captioner VERB …`; returns the exit status: 0 all done, 1 some inputs failed, 2 wrong usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     first = arguments[0] if arguments else "--help"
-    if first in ("-h", "--help"):
-        print(_help())
-        return 0
-    if first == "--version":
-        print(f"captioner {__version__}")
-        return 0
+    if first in ("-h", "--help", "--version"):
+        return in_one_line(lambda: _tell(first), "captioner", doing="help")
     if first not in VERBS:
         print(f"captioner: there is no verb {first!r}; the verbs are {', '.join(VERBS)}", file=sys.stderr)
         return 2
@@ -36,12 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def _tell(what: str) -> int:
+    print(f"captioner {__version__}" if what == "--version" else _help())
+    return 0
+
+
 def console() -> NoReturn:
     """The command itself: `main`, and the end of the process."""
     status = main()
     if sys.argv[1:2] == ["caption"]:
-        from captioner.cli.ending import leave
-
         leave(status)
     sys.exit(status)
 

@@ -26,7 +26,7 @@ from captioner.types import Candidate, Caption, CaptionCandidate, Word
 
 MUST_SAY, MUST_NOT_SAY = "must_say", "must_not_say"
 BATCH = 16
-"""Pictures that are captioned together: more of them are hardly quicker, and need more memory."""
+"""Pictures that are captioned together. With 4, a folder took an eighth more time, and 155 MB instead of 230."""
 
 
 class Captioner:

@@ -334,6 +334,36 @@ def test_a_reader_that_has_seen_enough_is_left_in_peace(built):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such signal")
+@pytest.mark.skipif(os.name == "nt", reason="the commands are written for a POSIX shell")
+def test_closed_streams_end_in_one_line_and_never_mix(built):
+    command = [sys.executable, str(ROOT / "run_captioner.py"), str(built.pictures[0]), "missing.png", "--json"]
+    shell = ["sh", "-c", '"$@" 2>&-', "sh", *command, "--model", str(built.bundle)]
+    process = subprocess.run(shell, cwd=built.cwd, capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1
+    found = [json.loads(line) for line in process.stdout.splitlines()]  # nothing that was meant for stderr
+    assert [each["path"] for each in found] == [str(built.pictures[0]), "missing.png"]
+    assert found[1]["error"]["code"] == "missing"
+    shell[2] = '"$@" >&-'
+    process = subprocess.run(shell, cwd=built.cwd, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stderr) == (1, "run_captioner.py: cannot write to stdout: it is closed\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("what", ["--help", "--version"])
+def test_help_that_cannot_be_written_ends_in_one_line(what):
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "captioner", what],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+        )
+    assert process.returncode == 1
+    assert process.stderr == "captioner: cannot write to stdout: No space left on device\n"
+
+
 def test_ctrl_c_stops_it_in_one_line(built):
     paths = [str(built.pictures[0])] * 2000
     process = start("run_captioner.py", *paths, "--model", str(built.bundle), cwd=built.cwd)

@@ -23,7 +23,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from captioner.config.build import DecoderConfig
 from captioner.models.decoders.base import Decoder, DecoderSizes, Reading, State
 from captioner.models.decoders.cell import lstm_cell, open_forget_gate
-from captioner.models.decoders.dropout import Dropout
 
 
 class LstmDecoder(Decoder):
@@ -41,7 +40,7 @@ class LstmDecoder(Decoder):
         keeps_picture = self.inject in ("par", "merge")
         self.state_names = ("hidden", "cell", "picture") if keeps_picture else ("hidden", "cell")
 
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         # Encoders differ in scale by orders of magnitude; normalised features need no tuning of their own.
         self.feature_norm = nn.LayerNorm(channels)
         self.word_vectors = nn.Embedding(sizes.vocabulary, config.embed, padding_idx=sizes.pad)
