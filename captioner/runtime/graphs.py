@@ -49,7 +49,12 @@ class CaptionGraphs:
                 "preprocessing and vocabulary are not of one captioner; export it again"
             )
 
-    def see(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """The features of pictures, uint8 (height, width, 3) each → float32 (batch, *feature_shape)."""
-        spec = self.bundle.manifest.preprocess
-        return self.encoder(spec.normalize(np.stack([spec.resize(picture) for picture in pictures])))
+    def fit(self, picture: np.ndarray) -> np.ndarray:
+        """A picture, uint8 (height, width, 3), as the encoder wants to see it: uint8 (size, size, 3)."""
+        return self.bundle.manifest.preprocess.resize(picture)
+
+    def see(self, squares: Sequence[np.ndarray]) -> np.ndarray:
+        """The features of pictures that `fit` gave → float32 (batch, *feature_shape)."""
+        spec, at_once = self.bundle.manifest.preprocess, self.encoder.at_once
+        parts = [squares[first : first + at_once] for first in range(0, len(squares), at_once)]
+        return np.concatenate([self.encoder(spec.normalize(np.stack(part))) for part in parts])

@@ -21,9 +21,9 @@ Shape = tuple[int | str | None, ...]
 """As graphs declare them: a number, or the name of a size that is free."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_AT_ONCE = 64
-"""Pictures that a GPU sees together. A CPU sees one after the other: what is computed on the way stays in its cache,
-which was quicker than batches by a tenth, and a batch of 16 took 300 MB more."""
+_AT_ONCE = {"cpu": 1, "cuda": 64}
+"""Pictures that are seen together. On a CPU one after the other: what is computed on the way stays in its cache, which
+was quicker than batches by a tenth, and a batch of 16 took 300 MB more."""
 _EXTERNAL_KEY = re.compile(b"location")
 """Every tensor whose values lie outside of the graph's own file has an entry with this key."""
 _LENGTHS = (b"\x08", b"\x00")
@@ -137,7 +137,8 @@ class OnnxEncoder:
 
     def __init__(self, model: Path | bytes, threads: int = 1, device: str = "cpu") -> None:
         self._session = open_session(model, threads, device)
-        self._at_once = 1 if device == "cpu" else _AT_ONCE
+        self.at_once = _AT_ONCE[device]
+        """Pictures that it sees together; more are seen one part after the other."""
         inputs, outputs = declared(self._session.get_inputs()), declared(self._session.get_outputs())
         kinds = [kind for kind, _ in (*inputs.values(), *outputs.values())]
         if len(inputs) != 1 or len(outputs) != 1 or kinds != ["tensor(float)"] * 2:
@@ -150,6 +151,6 @@ class OnnxEncoder:
 
         Raises BundleError when the graph fails.
         """
-        parts = [pixels[first : first + self._at_once] for first in range(0, len(pixels), self._at_once)]
+        parts = [pixels[first : first + self.at_once] for first in range(0, len(pixels), self.at_once)]
         found = [run_graph(self._session, [self._output], {self._input: part}, len(part))[0] for part in parts]
         return found[0] if len(found) == 1 else np.concatenate(found)

@@ -18,11 +18,13 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from captioner.config.build import DecoderConfig
 from captioner.models.decoders.base import Decoder, DecoderSizes, Reading, State
 from captioner.models.decoders.cell import lstm_cell, open_forget_gate
+from captioner.models.decoders.dropout import Dropout
+from captioner.models.decoders.recurrence import recur, step_order
 
 
 class LstmDecoder(Decoder):
@@ -40,7 +42,7 @@ class LstmDecoder(Decoder):
         keeps_picture = self.inject in ("par", "merge")
         self.state_names = ("hidden", "cell", "picture") if keeps_picture else ("hidden", "cell")
 
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         # Encoders differ in scale by orders of magnitude; normalised features need no tuning of their own.
         self.feature_norm = nn.LayerNorm(channels)
         self.word_vectors = nn.Embedding(sizes.vocabulary, config.embed, padding_idx=sizes.pad)
@@ -103,20 +105,40 @@ class LstmDecoder(Decoder):
     def forward(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Reading:
         """See `Decoder.forward`."""
         picture = self._look(features)  # (pictures, embed)
-        words = self._read(tokens)  # (batch, time, embed)
         hidden, cell = self._first_state(picture)  # (pictures, hidden) each
-        if self.inject == "par":
-            beside = torch.tanh(picture)[owner].unsqueeze(1).expand(-1, tokens.shape[1], -1)  # (batch, time, embed)
-            words = torch.cat((words, beside), dim=-1)  # (batch, time, 2·embed)
-        packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
-        state = (hidden[owner].unsqueeze(0), cell[owner].unsqueeze(0))  # (1, batch, hidden) each
-        unpacked, _ = pad_packed_sequence(self.lstm(packed, state)[0], batch_first=True)  # (batch, time, hidden)
-        mask = torch.arange(unpacked.shape[1], device=tokens.device) < lengths.to(tokens.device).unsqueeze(1)
-        outputs: Tensor = self.dropout(unpacked[mask])  # (predictions, hidden)
-        if self.inject == "merge":
-            beside = torch.tanh(picture)[owner].repeat_interleave(lengths.to(tokens.device), dim=0)
-            outputs = torch.cat((outputs, beside), dim=-1)  # (predictions, hidden + embed)
+        beside = torch.tanh(picture) if "picture" in self.state_names else None  # (pictures, embed)
+
+        order = step_order(lengths, tokens.device)
+        word_owner = owner[order.caption]  # (predictions,)
+        words = self._read(tokens[order.caption, order.step])  # (predictions, embed)
+        first = owner[order.captions]  # (batch,)
+        told = self._run(words, beside, word_owner, (hidden[first], cell[first]), order.rows)
+        outputs: Tensor = self.dropout(told.index_select(0, order.back))  # (predictions, hidden)
+        if beside is not None and self.inject == "merge":
+            shown = beside.index_select(0, word_owner[order.back])  # (predictions, embed)
+            outputs = torch.cat((outputs, shown), dim=-1)  # (predictions, hidden + embed)
         return Reading(outputs, None)
+
+    def _run(
+        self, words: Tensor, beside: Tensor | None, owner: Tensor, state: tuple[Tensor, Tensor], rows: Tensor
+    ) -> Tensor:
+        """The LSTM over words (predictions, embed) in the order of steps, each of the picture `owner` (predictions,).
+
+        `beside` is shown beside every word, (pictures, embed); `state` is (batch, hidden) twice, and `rows` (time,) how
+        many captions have each step. Returns the outputs in the same order, (predictions, hidden).
+        """
+        hidden, cell = state
+        shown = beside if self.inject == "par" else None
+        if words.is_cuda:  # cuDNN has kernels for the whole of it
+            inputs = words if shown is None else torch.cat((words, shown[owner]), dim=-1)
+            told: Tensor = self.lstm(PackedSequence(inputs, rows), (hidden.unsqueeze(0), cell.unsqueeze(0)))[0].data
+            return told
+        input_weight, hidden_weight, input_bias, hidden_bias = self._lstm_weights
+        of_word, of_picture = input_weight[:, : words.shape[1]], input_weight[:, words.shape[1] :]
+        gates = F.linear(words, of_word, input_bias + hidden_bias)  # (predictions, 4·hidden)
+        if shown is not None:  # multiplied once a picture, not once a word
+            gates = gates + F.linear(shown, of_picture).index_select(0, owner)
+        return recur(gates, hidden_weight, hidden, cell, rows.tolist())
 
     def logits(self, outputs: Tensor) -> Tensor:
         """See `Decoder.logits`."""
