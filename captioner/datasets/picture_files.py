@@ -1,0 +1,93 @@
+"""Finds the files that captions name, wherever below a folder they lie. Opens none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from captioner.images import FileSource
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
+"""What names of pictures end in, in lower case; used to find pictures, never to decide how one is read."""
+_MOST_FOLDERS = 10_000
+_DEPTH = 3
+
+
+class PictureFiles:
+    """Files by the names that captions give them: a path below the folder, or a bare name in any folder below it.
+
+    Whole paths go before bare names, and folders before those below them. Names with backslashes, as Windows writes
+    them, are understood on every system; absolute names and `..` are not followed out of the folder, but taken for what
+    they end in. Memory depends on the number of folders, not of files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._folders = [folder, *folders_below(folder)]
+
+    def find(self, name: str) -> FileSource | None:
+        """The file that `name` stands for, or None."""
+        parts = parts_of(name)
+        if not parts:
+            return None
+        for beginning in range(len(parts)):  # the name as it is, then without what may only have been true elsewhere
+            relative = Path(*parts[beginning:])
+            for place, folder in enumerate(self._folders):
+                path = folder / relative
+                if path.is_file():
+                    if place:  # the next one is most likely here too
+                        self._folders.insert(0, self._folders.pop(place))
+                    return FileSource(path)
+        return None
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """The parts of a path as any system writes it, without root, drive, `.` and `..`."""
+    windows = "\\" in name and "/" not in name
+    path = PureWindowsPath(name) if windows else PurePosixPath(name)
+    return tuple(part for part in path.parts if part not in (path.anchor, ".", "..", "/"))
+
+
+def folders_below(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    """Folders below a folder, the nearer ones first, each level in order; hidden ones and links are left out."""
+    level = [folder]
+    count = 0
+    for _ in range(depth):
+        found = []
+        for parent in level:
+            found += sorted(_folders_in(parent))
+        for path in found:
+            count += 1
+            if count > _MOST_FOLDERS:
+                return
+            yield path
+        level = found
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                Path(entry.path)
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
+
+
+def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> Iterator[Path]:
+    """All files below a folder whose names end in one of `suffixes`, in a set order; hidden ones are left out."""
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(
+                ((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name[:1] != "."),
+            )
+    except OSError:
+        return
+    for name, is_folder in listed:
+        if is_folder:
+            yield from walk(folder / name, suffixes)
+        elif os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122 - of a name, not of a path
+            yield folder / name

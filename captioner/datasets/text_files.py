@@ -1,0 +1,214 @@
+"""Files of text that people wrote with any editor: lines, tables and JSON, each read as a stream, faults named.
+
+What cannot be read is reported with the file and the line, and left out. Knows nothing of pictures.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from captioner.datasets.layout import Report
+from captioner.datasets.problems import Problem, ProblemKind
+from captioner.errors import DataError, MissingDependencyError
+
+MAX_LINE_BYTES = 16 * 2**20
+"""Longer lines are not captions; they are not held in memory."""
+_MAX_LOOKED_AT = 64 * 2**20
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+"""Byte order marks, as editors on Windows write them, and the encoding that each stands for."""
+
+
+def lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is not blank, without its end; UTF-8, or UTF-16 with a byte order mark.
+
+    Raises `DataError` when the file cannot be read. A line that is not text is reported and left out.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            mark = next((mark for mark in _MARKS if start.startswith(mark)), b"")
+            encoding = _MARKS.get(mark, "utf-8")
+            file.seek(len(mark))
+            newline = "\n".encode(encoding)
+            for number, line in enumerate(_raw_lines(file, newline), start=1):
+                place = f"{path.name} line {number}"
+                if line is None:
+                    report(Problem(place, ProblemKind.MALFORMED_LINE, "longer than 16 MB; the line is left out"))
+                    continue
+                try:
+                    text = line.decode(encoding).rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    reason = f"byte {error.start + 1} is not {encoding.upper()[:6].rstrip('-')}; the line is left out"
+                    report(Problem(place, ProblemKind.UNDECODABLE_BYTES, reason))
+                    continue
+                if text.strip():
+                    yield number, text
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check the file") from None
+
+
+def first_line(path: Path) -> str:
+    """The first line that is not blank, or an empty text when there is none or it cannot be read."""
+    try:
+        return next((text for _, text in lines(path, lambda _: None)), "")
+    except DataError:
+        return ""
+
+
+def table(
+    path: Path, report: Report, *, separator: str, quoted: bool = True, header: bool = True
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and cells by column name of each row below the header; without a header the columns are `1`, `2`, ….
+
+    Args:
+        path: the file.
+        report: is told of rows with too few or too many cells, which are left out.
+        separator: between cells: a comma, a tab, a bar, a semicolon.
+        quoted: whether quotes hold cells together that have separators or line ends in them (RFC 4180).
+        header: whether the first row names the columns.
+
+    Raises `DataError` when the file cannot be read, or has no header.
+    """
+    numbers: list[int] = [0]
+
+    def text() -> Iterator[str]:
+        for number, line in lines(path, report):
+            numbers[0] = number
+            yield line + "\n"
+
+    rows = csv.reader(text(), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    names: list[str] | None = None
+    while True:
+        first = numbers[0] + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            place = f"{path.name} line {numbers[0]}"
+            report(Problem(place, ProblemKind.MALFORMED_LINE, f"not a row of a table ({error}); the line is left out"))
+            continue
+        place = (
+            f"{path.name} line {numbers[0]}" if numbers[0] == first else f"{path.name} lines {first} to {numbers[0]}"
+        )
+        if names is None:
+            names = [name.strip() for name in row] if header else [str(place) for place in range(1, len(row) + 1)]
+            if header:
+                continue
+        if len(row) != len(names):
+            reason = f"{len(row)} cells, expected {len(names)} ({', '.join(names)}); the line is left out"
+            report(Problem(place, ProblemKind.MALFORMED_LINE, reason))
+            continue
+        yield numbers[0], dict(zip(names, row, strict=True))
+    if names is None:
+        raise DataError(f"{path} is empty; expected a first line that names the columns")
+
+
+def json_lines(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line of JSON; what is no object is reported and left out."""
+    for number, text in lines(path, report):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            place = f"{path.name} line {number}"
+            report(Problem(place, ProblemKind.MALFORMED_LINE, "not a JSON object; the line is left out"))
+
+
+def json_items(path: Path, prefix: str) -> Iterator[Any]:
+    """The items of one array of a JSON file, one after the other, whatever the size of the file.
+
+    Args:
+        path: the file.
+        prefix: where the array is, in the words of the library `ijson`: `annotations.item`, or `item` at the top.
+
+    Raises:
+        DataError: the file cannot be read, or is not JSON; the message says where it breaks off.
+        MissingDependencyError: `ijson` is not installed.
+    """
+    try:
+        ijson = importlib.import_module("ijson")
+    except ImportError:
+        raise MissingDependencyError(
+            f"{path.name}: reading large JSON files needs ijson: pip install 'captioner[data]'"
+        ) from None
+    try:
+        with path.open("rb") as file:
+            if file.read(3) != codecs.BOM_UTF8:
+                file.seek(0)
+            yield from ijson.items(file, prefix, use_float=True)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check the file") from None
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path} is not JSON ({reason}); it may be cut short: get it again") from None
+
+
+def json_keys(path: Path, most: int = 64) -> tuple[str, tuple[str, ...]]:
+    """What a JSON file is at the top, `{`, `[` or an empty text; and the keys of the object, or of the first item.
+
+    Cheap: values are skipped, and at most `most` keys and the first 64 MB are looked at. Never raises.
+    """
+    try:
+        ijson = importlib.import_module("ijson")
+    except ImportError:
+        return "", ()
+    keys: list[str] = []
+    kind = ""
+    try:
+        with path.open("rb") as file:
+            if file.read(3) != codecs.BOM_UTF8:
+                file.seek(0)
+            for prefix, event, value in ijson.parse(file):
+                kind = kind or {"start_map": "{", "start_array": "["}.get(event, "?")
+                if kind == "?":
+                    return "", ()
+                if event == "map_key" and prefix == ("" if kind == "{" else "item"):
+                    keys.append(value)
+                if (
+                    len(keys) >= most
+                    or file.tell() > 64 * 2**20
+                    or (kind == "[" and event == "end_map" and prefix == "item")
+                ):
+                    break
+    except (OSError, UnicodeDecodeError, ijson.JSONError):
+        pass
+    return kind, tuple(keys)
+
+
+def _raw_lines(file: Any, newline: bytes) -> Iterator[bytes | None]:
+    """Lines with their ends, as bytes; None for one that is too long. Ends are looked for on whole characters."""
+    if len(newline) == 1:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            if len(line) <= MAX_LINE_BYTES:
+                yield line
+                continue
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE_BYTES)
+            yield None
+        return
+    rest = b""
+    while chunk := file.read(2**20):
+        rest += chunk
+        start = 0
+        at = rest.find(newline)
+        while at >= 0:
+            if at % 2 == 0:
+                yield rest[start : at + 2]
+                start = at + 2
+            at = rest.find(newline, at + 1 + at % 2)
+        rest = rest[start:]
+        if len(rest) > MAX_LINE_BYTES:
+            yield None
+            rest = b""
+    if rest:
+        yield rest
