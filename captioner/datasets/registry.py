@@ -1,55 +1,91 @@
-"""Opens a data set by its name or its folder; knows which formats there are, and nothing of what is in them."""
+"""Opens a data set by its name, folder or file; knows which layouts there are, and nothing of what is in them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from captioner.datasets.base import CaptionDataset, LimitedDataset, require_split
-from captioner.datasets.flickr import Flickr8kDataset
+from captioner.datasets.collection import Collection
+from captioner.datasets.flickr import FlickrLayout
+from captioner.datasets.index import CaptionIndex
+from captioner.datasets.layout import Columns, Layout
+from captioner.datasets.scenes import NAME as SCENES
 from captioner.datasets.scenes import ScenesDataset
 from captioner.errors import ConfigError, DataError
 
-FORMATS: dict[str, type[ScenesDataset] | type[Flickr8kDataset]] = {
-    "scenes": ScenesDataset,
-    "Flickr8k": Flickr8kDataset,
-}
-"""The formats, in the order in which they are tried: each says whether it recognises a name or folder, and opens it."""
+AUTO = "auto"
+LAYOUTS: dict[str, type[Layout]] = {layout.label: layout for layout in (FlickrLayout,)}
+"""By label, in the order in which they are tried: each says whether it recognises a folder or file."""
+
+FOUND = Columns()
+"""No column is named by the person: they are found."""
 
 
-def open_dataset(data: str, *, limit: int = 0) -> CaptionDataset:
+def open_dataset(
+    data: str, *, limit: int = 0, layout: str = AUTO, columns: Columns = FOUND, threads: int = 1
+) -> CaptionDataset:
     """Open the data set that `data` names.
 
     Args:
-        data: the name `scenes`, or a folder in a layout that is recognised.
+        data: the name `scenes`, or a folder or file in a layout that is recognised.
         limit: keep the first N records of each split; 0 keeps all.
+        layout: one of `LAYOUTS`, or `auto`: the first that recognises it.
+        columns: which columns of a table are which; empty ones are found.
+        threads: that look at pictures, where splits have to be made.
 
     Raises:
-        ConfigError: it is neither a name nor a folder.
-        DataError: it is a folder in no known layout, or what it names is incomplete.
+        ConfigError: it is neither a name nor a folder or file.
+        DataError: it is in no known layout, or what it names is incomplete.
     """
-    for candidate in FORMATS.values():
-        if candidate.recognises(data):
-            dataset = candidate.open(data)
-            return LimitedDataset(dataset, limit) if limit else dataset
-    looked_for = "; ".join(f"{candidate.looked_for} ({name})" for name, candidate in FORMATS.items())
-    if not Path(data).is_dir():
-        raise ConfigError(f"--data {data} is neither a known name nor a folder; looked for: {looked_for}")
-    raise DataError(f"--data {data} is a folder in no known layout; looked for: {looked_for}")
+    dataset: CaptionDataset
+    if ScenesDataset.recognises(data):
+        dataset = ScenesDataset.open(data)
+    else:
+        found = find_layout(Path(data), layout, columns)
+        dataset = Collection(found, name_of(Path(data), found), threads=threads)
+    return LimitedDataset(dataset, limit) if limit else dataset
+
+
+def find_layout(path: Path, layout: str = AUTO, columns: Columns = FOUND) -> Layout:
+    """The layout of a folder or file; arguments and errors as for `open_dataset`."""
+    if layout != AUTO and layout not in LAYOUTS:
+        raise ConfigError(f"--format {layout} is unknown; choose one of {', '.join((AUTO, *LAYOUTS))}")
+    if not path.exists():
+        looked_for = "; ".join(candidate.looked_for for candidate in LAYOUTS.values())
+        raise ConfigError(
+            f"--data {path} is neither a known name nor a folder or file; looked for: the name {SCENES}, for pictures "
+            f"drawn by the package; {looked_for}"
+        )
+    candidates = LAYOUTS.values() if layout == AUTO else (LAYOUTS[layout],)
+    for candidate in candidates:
+        found = candidate.find(path, columns, named=layout != AUTO)
+        if found is not None:
+            return found
+    looked_for = "; ".join(f"{candidate.looked_for} ({label})" for label, candidate in LAYOUTS.items())
+    raise DataError(
+        f"--data {path} is in no known layout; looked for: the name {SCENES}, for pictures drawn by the package; "
+        f"{looked_for}"
+    )
+
+
+def name_of(path: Path, layout: Layout) -> str:
+    """How a data set is named to a person."""
+    return "Flickr8k" if isinstance(layout, FlickrLayout) else path.resolve().name or str(path)
 
 
 def captions_of(data: str, split: str | None = None) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """The captions of every picture by image id, and the training captions when `split` is a part other than `train`.
 
     Args:
-        data: as for `open_dataset`; a folder that has captions but no lists of splits will do.
+        data: as for `open_dataset`; where there are captions but no pictures, all of them count.
         split: the part to take; None takes every picture that has captions.
 
     Raises:
-        ConfigError: it is neither a name nor a folder.
-        DataError: it is a folder in no known layout, or has no such split.
+        ConfigError: it is neither a name nor a folder or file.
+        DataError: it is in no known layout, or has no such split.
     """
-    if split is None and Flickr8kDataset.recognises(data):
-        return Flickr8kDataset.captions(data), ()
+    if split is None and not ScenesDataset.recognises(data):
+        return _captions_of_all(find_layout(Path(data))), ()
     dataset = open_dataset(data)
     if split is not None:
         require_split(dataset, split)
@@ -58,3 +94,18 @@ def captions_of(data: str, split: str | None = None) -> tuple[dict[str, tuple[st
     if split in (None, "train"):
         return captions, ()
     return captions, tuple(caption for record in dataset.records("train") for caption in record.captions)
+
+
+def _captions_of_all(layout: Layout) -> dict[str, tuple[str, ...]]:
+    """The captions of every picture, in a split or not; where there are pictures, only of those that are there."""
+    index = CaptionIndex()
+    index.add(layout.entries(index.report))
+    captions, there = {}, set()
+    for picture in index.pictures():
+        if picture.captions:
+            captions[picture.name] = picture.captions
+            if layout.source(picture.name, picture.locator) is not None:
+                there.add(picture.name)
+    if not captions:
+        raise DataError(f"{layout.files[0]} has no picture with a caption; give the data that holds both")
+    return {name: found for name, found in captions.items() if name in there or not there}

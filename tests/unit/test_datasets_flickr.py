@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from captioner.datasets.flickr import CAPTION_FILE, SPLIT_FILES, Flickr8kDataset
+from captioner.datasets.flickr import CAPTION_FILE, SPLIT_FILES
 from captioner.datasets.problems import ProblemKind
+from captioner.datasets.registry import open_dataset
 from captioner.errors import DataError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "flickr8k"
@@ -51,8 +52,7 @@ def ids(dataset, split):
 )
 def test_every_variant_of_the_layout_is_read(build, texts, pictures):
     folder = build(texts=texts, pictures=pictures)
-    assert Flickr8kDataset.recognises(folder)
-    dataset = Flickr8kDataset.open(folder)
+    dataset = open_dataset(folder)
     assert dataset.splits == ("train", "dev", "test")
     assert dataset.problems == ()
     assert dataset.listed == 5
@@ -65,7 +65,7 @@ def test_every_variant_of_the_layout_is_read(build, texts, pictures):
 
 
 def test_without_a_test_list_there_is_no_test_split(build):
-    dataset = Flickr8kDataset.open(build(lists=NAMES | {"test": None}))
+    dataset = open_dataset(build(lists=NAMES | {"test": None}))
     assert dataset.splits == ("train", "dev")
     with pytest.raises(DataError, match="has no split 'test'; it has train, dev"):
         dataset.records("test")
@@ -74,62 +74,60 @@ def test_without_a_test_list_there_is_no_test_split(build):
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_a_missing_list_is_named(build, split):
     with pytest.raises(DataError, match=SPLIT_FILES[split]):
-        Flickr8kDataset.open(build(lists=NAMES | {split: None}))
+        open_dataset(build(lists=NAMES | {split: None}))
 
 
 def test_a_missing_picture_folder_is_named(build):
     with pytest.raises(DataError, match="no pictures"):
-        Flickr8kDataset.open(build(pictures="elsewhere/far/away"))
+        open_dataset(build(pictures="elsewhere/far/away"))
 
 
 def test_another_folder_is_not_recognised(tmp_path):
-    assert not Flickr8kDataset.recognises(str(tmp_path))
-    assert not Flickr8kDataset.recognises(str(tmp_path / "absent"))
     with pytest.raises(DataError, match=CAPTION_FILE):
-        Flickr8kDataset.open(str(tmp_path))
+        open_dataset(str(tmp_path))
 
 
 def test_byte_order_mark_and_windows_line_ends_are_tolerated(build):
     tokens = b"\xef\xbb\xbf" + "\r\n".join(caption_lines(["t0.jpg", "d0.jpg"])).encode() + b"\r\n"
-    dataset = Flickr8kDataset.open(build(tokens=tokens, lists={"train": ["t0.jpg"], "dev": ["d0.jpg"]}))
+    dataset = open_dataset(build(tokens=tokens, lists={"train": ["t0.jpg"], "dev": ["d0.jpg"]}))
     assert dataset.problems == ()
     assert next(dataset.records("train")).captions == ("A dog runs , take 0 .", "A dog runs , take 1 .")
 
 
 def test_captions_come_in_the_order_of_their_numbers(build):
     tokens = ["t0.jpg#1\tsecond", "d0.jpg#0\tother", "t0.jpg#0\tfirst", "t0.jpg#10\tlast", "t0.jpg#2\tthird"]
-    dataset = Flickr8kDataset.open(build(tokens=tokens, lists={"train": ["t0.jpg"], "dev": ["d0.jpg"]}))
+    dataset = open_dataset(build(tokens=tokens, lists={"train": ["t0.jpg"], "dev": ["d0.jpg"]}))
     assert next(dataset.records("train")).captions == ("first", "second", "third", "last")
 
 
 def test_a_listed_picture_without_a_file_is_left_out_and_named_once(build):
-    dataset = Flickr8kDataset.open(build(files=["t1.jpg", "t2.jpg", "d0.jpg", "e0.jpg"]))
+    dataset = open_dataset(build(files=["t1.jpg", "t2.jpg", "d0.jpg", "e0.jpg"]))
     assert ids(dataset, "train") == ["t1.jpg", "t2.jpg"]
     assert problems_of(dataset) == [("t0.jpg", ProblemKind.MISSING_PICTURE)]
     assert dataset.listed == 5
 
 
 def test_a_listed_picture_without_captions_is_left_out(build):
-    dataset = Flickr8kDataset.open(build(tokens=caption_lines(["t1.jpg", "t2.jpg", "d0.jpg", "e0.jpg"])))
+    dataset = open_dataset(build(tokens=caption_lines(["t1.jpg", "t2.jpg", "d0.jpg", "e0.jpg"])))
     assert ids(dataset, "train") == ["t1.jpg", "t2.jpg"]
     assert problems_of(dataset) == [("t0.jpg", ProblemKind.MISSING_CAPTIONS)]
 
 
 def test_captions_for_a_picture_without_a_file_are_named_once(build):
     every = [name for names in NAMES.values() for name in names]
-    dataset = Flickr8kDataset.open(build(tokens=caption_lines([*every, "gone.jpg"])))
+    dataset = open_dataset(build(tokens=caption_lines([*every, "gone.jpg"])))
     assert problems_of(dataset) == [("gone.jpg", ProblemKind.CAPTION_WITHOUT_PICTURE)]
 
 
 def test_a_captioned_picture_in_no_split_is_no_problem(build):
     every = [name for names in NAMES.values() for name in names]
-    dataset = Flickr8kDataset.open(build(tokens=caption_lines([*every, "spare.jpg"]), files=[*every, "spare.jpg"]))
+    dataset = open_dataset(build(tokens=caption_lines([*every, "spare.jpg"]), files=[*every, "spare.jpg"]))
     assert dataset.problems == ()
 
 
 def test_a_picture_in_several_splits_stays_in_the_first_of_test_dev_train(build):
     lists = {"train": ["a.jpg", "b.jpg", "c.jpg", "t.jpg"], "dev": ["a.jpg", "b.jpg"], "test": ["a.jpg", "c.jpg"]}
-    dataset = Flickr8kDataset.open(build(lists=lists))
+    dataset = open_dataset(build(lists=lists))
     assert {split: ids(dataset, split) for split in dataset.splits} == {
         "train": ["t.jpg"],
         "dev": ["b.jpg"],
@@ -156,7 +154,7 @@ def test_a_picture_in_several_splits_stays_in_the_first_of_test_dev_train(build)
 )
 def test_a_bad_caption_line_alone_is_left_out(build, line, name, kind):
     tokens = "\n".join(caption_lines(["t0.jpg", "d0.jpg"])).encode() + b"\n" + line + b"\n\n"
-    dataset = Flickr8kDataset.open(build(tokens=tokens, lists={"train": ["t0.jpg"], "dev": ["d0.jpg"]}))
+    dataset = open_dataset(build(tokens=tokens, lists={"train": ["t0.jpg"], "dev": ["d0.jpg"]}))
     assert problems_of(dataset) == [(name, kind)]
     assert next(dataset.records("train")).captions == ("A dog runs , take 0 .", "A dog runs , take 1 .")
 
@@ -173,7 +171,7 @@ def test_a_bad_line_of_a_list_alone_is_left_out(build, name, named, kind):
     folder = build()
     with (Path(folder) / SPLIT_FILES["train"]).open("a") as file:
         file.write("\n" + name + "\n")
-    dataset = Flickr8kDataset.open(folder)
+    dataset = open_dataset(folder)
     assert problems_of(dataset) == [(named, kind)]
     assert ids(dataset, "train") == NAMES["train"]
     assert dataset.listed == 5
@@ -181,7 +179,7 @@ def test_a_bad_line_of_a_list_alone_is_left_out(build, name, named, kind):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/data/flickr8k")
 def test_the_real_flickr8k_is_read_without_a_problem():
-    dataset = Flickr8kDataset.open(str(REAL))
+    dataset = open_dataset(str(REAL))
     assert dataset.splits == ("train", "dev")
     assert dataset.problems == ()
     records = {split: list(dataset.records(split)) for split in dataset.splits}

@@ -1,6 +1,7 @@
 import pytest
 
-from captioner.datasets.flickr import CAPTION_FILE, SPLIT_FILES, Flickr8kDataset
+from captioner.datasets.collection import Collection
+from captioner.datasets.flickr import CAPTION_FILE, SPLIT_FILES, FlickrLayout
 from captioner.datasets.registry import open_dataset
 from captioner.datasets.scenes import ScenesDataset
 from captioner.errors import ConfigError, DataError
@@ -24,7 +25,8 @@ def test_the_name_scenes_opens_the_embedded_data_set():
 
 def test_a_folder_is_recognised_by_its_layout(flickr_folder):
     dataset = open_dataset(flickr_folder)
-    assert isinstance(dataset, Flickr8kDataset)
+    assert isinstance(dataset, Collection)
+    assert isinstance(dataset.layout, FlickrLayout)
     assert len(list(dataset.records("train"))) == 3
 
 

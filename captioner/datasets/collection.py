@@ -1,0 +1,175 @@
+"""The data set that a layout on disk holds: its pictures with all their captions, in splits.
+
+Splits are those of the layout where it has any. Otherwise pictures are looked at once, and held back by what is in them
+(`splits.py`). What is missing or cannot be read is left out and named. Knows no layout in particular.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from captioner.datasets.base import require_split
+from captioner.datasets.index import CaptionIndex, Indexed
+from captioner.datasets.layout import Layout
+from captioner.datasets.likeness import nearly_the_same
+from captioner.datasets.looks import look_at_all
+from captioner.datasets.problems import Problem, ProblemKind
+from captioner.datasets.splits import DEV_SHARE, SHARES, share_of, split_by_content, together
+from captioner.errors import DataError, printable
+from captioner.progress import Progress
+from captioner.types import ImageSource, Record
+
+_AT_ONCE = 1024
+"""Pictures between two visits of the index."""
+_FIRST = ("train", "dev", "test")
+
+
+class Collection:
+    """A `CaptionDataset` over a layout."""
+
+    judge = None
+    """Only people can tell whether a caption of a photograph is true."""
+
+    def __init__(self, layout: Layout, name: str, *, threads: int = 1) -> None:
+        """Read all captions, find the pictures, and see to the splits.
+
+        Args:
+            layout: where to read.
+            name: how the data set is named to a person.
+            threads: that look at pictures, where that is needed.
+
+        Raises:
+            DataError: a file cannot be read, or there is no picture with a caption.
+        """
+        self.name = name
+        self.layout = layout
+        self.index = CaptionIndex()
+        """All that was read."""
+        self.looked_at = False
+        """Whether the index knows what is in the pictures."""
+        self._threads = threads
+        self.index.add(layout.entries(self.index.report))
+        named = self.index.split_counts()
+        self.has_splits = any(named)
+        """Whether the layout has splits of its own; `dev` may be missing among them."""
+        self.unlisted = named.get("", 0) if self.has_splits else 0
+        """Pictures with captions that are in none of the splits; nothing is made of them."""
+        self.listed = sum(named.values()) - self.unlisted
+        """Pictures that the splits name, or all where there are no splits; those with problems included."""
+        self._leave_out_what_is_missing()
+        self._see_to_splits()
+        found = self.index.split_counts()
+        if not found:
+            raise DataError(f"{name}: {self._why_nothing_is_left()}")
+        self.splits = tuple(sorted(found, key=lambda split: _FIRST.index(split) if split in _FIRST else len(_FIRST)))
+        """Those that have pictures."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was left out."""
+        return tuple(self.index.problems())
+
+    def records(self, split: str) -> Iterator[Record]:
+        """The records of a split, in the order of the layout. Raises `DataError` when there is no such split."""
+        require_split(self, split)
+        return (
+            Record(picture.name, self.source(picture), picture.captions, split)
+            for picture in self.index.pictures(split)
+        )
+
+    def source(self, picture: Indexed) -> ImageSource:
+        """Where the bytes of a picture are."""
+        source = self.layout.source(picture.name, picture.locator)
+        if source is None:
+            raise DataError(f"{picture.name} was there a moment ago; leave the data alone while it is read")
+        return source
+
+    def look(self) -> None:
+        """Look at every picture once, and leave out those that cannot be read."""
+        if self.looked_at:
+            return
+        self.looked_at = True
+        total = sum(self.index.split_counts().values())
+        with Progress("looking at pictures", total, " pictures") as progress:
+            pictures = self.index.pictures()
+            while some := list(islice(pictures, _AT_ONCE)):
+                looks = list(look_at_all(map(self.source, some), threads=self._threads))
+                progress.advance(len(some))
+                self.index.set_looks((picture.number, look) for picture, look in zip(some, looks, strict=True))
+                for picture, look in zip(some, looks, strict=True):
+                    if look.error:
+                        reason = f"{look.error}; left out"
+                        self.index.report(Problem(picture.name, ProblemKind.CORRUPT_PICTURE, reason))
+        self.index.remove_unreadable()
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
+        """Which pictures are the same or nearly the same; after `look`.
+
+        Returns:
+            The numbers of all pictures, int64 (pictures,); the group of each, int64 (pictures,); and the pairs of
+            numbers of pictures that are nearly the same, though not byte by byte.
+        """
+        rows = list(self.index.query("SELECT id, content, hash FROM pictures ORDER BY id"))
+        numbers = np.array([number for number, _, _ in rows], np.int64)
+        first: dict[bytes, int] = {}
+        same = [(first.setdefault(content, place), place) for place, (_, content, _) in enumerate(rows)]
+        distinct = np.array([place for place, found in same if place == found and rows[place][2] is not None], np.int64)
+        hashes = np.array([int.from_bytes(rows[place][2], "big") for place in distinct], np.uint64)
+
+        def small(places: np.ndarray) -> np.ndarray:
+            return self.index.small_copies(map(int, numbers[distinct[places]]))
+
+        near = [(int(distinct[one]), int(distinct[other])) for one, other in nearly_the_same(hashes, small)]
+        groups = together(len(rows), [*same, *near])
+        return numbers, groups, [(int(numbers[one]), int(numbers[other])) for one, other in near]
+
+    def _leave_out_what_is_missing(self) -> None:
+        """Forget pictures without a file, without a caption, or outside of the splits."""
+        gone = []
+        for picture in self.index.pictures():
+            outside = self.has_splits and not picture.split
+            where = f"in {picture.split}" if picture.split else picture.place
+            if self.layout.source(picture.name, picture.locator) is None:
+                if outside:
+                    kind, reason = ProblemKind.CAPTION_WITHOUT_PICTURE, "no file and in no split; captions left out"
+                else:
+                    kind, reason = ProblemKind.MISSING_PICTURE, f"{where}, but not among the pictures; left out"
+                self.index.report(Problem(picture.name, kind, reason))
+            elif not picture.captions and not outside:
+                reason = f"{where}, but has no caption; left out"
+                self.index.report(Problem(picture.name, ProblemKind.MISSING_CAPTIONS, reason))
+            elif not outside:
+                continue
+            gone.append(picture.number)
+        self.index.remove(gone)
+
+    def _see_to_splits(self) -> None:
+        """Hold pictures back where the layout does not."""
+        found = self.index.split_counts()
+        if not found or (self.has_splits and ("dev" in found or "train" not in found)):
+            return
+        self.look()
+        numbers, groups, _ = self.groups()
+        if self.has_splits:
+            chosen = {number for (number,) in self.index.query("SELECT id FROM pictures WHERE split = 'train'")}
+            of_train = np.array([number in chosen for number in numbers.tolist()], bool)
+            numbers, groups = numbers[of_train], np.unique(groups[of_train], return_inverse=True)[1]
+        contents = dict(self.index.query("SELECT id, content FROM pictures"))
+        shares = [share_of(contents[number]) for number in numbers.tolist()]
+        held_back = {"dev": DEV_SHARE} if self.has_splits else SHARES
+        splits = split_by_content(shares, groups, held_back=held_back)
+        self.index.set_splits(zip(numbers.tolist(), splits, strict=True))
+
+    def _why_nothing_is_left(self) -> str:
+        counts = self.index.problem_counts()
+        if not counts:
+            return "there are no pictures with captions"
+        kind = max(counts, key=lambda kind: counts[kind])
+        example = next(self.index.problems(kind))
+        return (
+            f"no pictures with captions are left ({counts[kind]:,} × {kind}, for example {printable(example.name)}: "
+            f"{example.reason}); `captioner doctor` tells more"
+        )
