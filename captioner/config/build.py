@@ -31,7 +31,11 @@ class DataConfig:
     """Where pictures and captions come from.
 
     Args:
-        data: `scenes` (drawn by the package, no download) or a folder with pictures and captions.
+        data: `scenes` (drawn by the package, no download), or a folder or file with pictures and captions;
+            `captioner doctor` says how it is read.
+        format: layout of the data, for example `coco` or `table`; `auto` recognises it.
+        image_column: column or field that names the picture or holds its bytes; empty finds it.
+        caption_column: column or field with the caption or captions; empty finds it.
         limit: use only the first N pictures of each split, for trying things; 0 uses all.
         min_count: a word must occur this often in the training captions to enter the vocabulary.
         max_words: longer captions are cut to this many words for training; at most 999.
@@ -39,6 +43,9 @@ class DataConfig:
     """
 
     data: str = "scenes"
+    format: str = AUTO
+    image_column: str = ""
+    caption_column: str = ""
     limit: int = 0
     min_count: int = 5
     max_words: int = 30

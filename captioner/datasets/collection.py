@@ -60,7 +60,8 @@ class Collection:
         self.listed = sum(named.values()) - self.unlisted
         """Pictures that the splits name, or all where there are no splits; those with problems included."""
         self._leave_out_what_is_missing()
-        self._see_to_splits()
+        if not self.has_splits or ("train" in named and "dev" not in named):
+            self._hold_back()
         found = self.index.split_counts()
         if not found:
             raise DataError(f"{name}: {self._why_nothing_is_left()}")
@@ -146,17 +147,14 @@ class Collection:
             gone.append(picture.number)
         self.index.remove(gone)
 
-    def _see_to_splits(self) -> None:
-        """Hold pictures back where the layout does not."""
-        found = self.index.split_counts()
-        if not found or (self.has_splits and ("dev" in found or "train" not in found)):
-            return
+    def _hold_back(self) -> None:
+        """Take a dev split from what there is to train on, and a test split too where the layout has no splits."""
         self.look()
         numbers, groups, _ = self.groups()
         if self.has_splits:
-            chosen = {number for (number,) in self.index.query("SELECT id FROM pictures WHERE split = 'train'")}
-            of_train = np.array([number in chosen for number in numbers.tolist()], bool)
-            numbers, groups = numbers[of_train], np.unique(groups[of_train], return_inverse=True)[1]
+            of_train = {number for (number,) in self.index.query("SELECT id FROM pictures WHERE split = 'train'")}
+            kept = np.array([number in of_train for number in numbers.tolist()], bool)
+            numbers, groups = numbers[kept], np.unique(groups[kept], return_inverse=True)[1]
         contents = dict(self.index.query("SELECT id, content FROM pictures"))
         shares = [share_of(contents[number]) for number in numbers.tolist()]
         held_back = {"dev": DEV_SHARE} if self.has_splits else SHARES

@@ -17,11 +17,12 @@ SIDE = 32
 SMALL = 8
 """Side of the small copy; a hash has as many bits as that has pixels."""
 SMALL_BYTES = 3 * SMALL * SMALL
-MOST_BITS = 6
+MOST_BITS = 8
 """Pictures whose hashes differ in more bits are not compared any further."""
 MOST_DIFFERENCE = 6.0
 """Small copies of nearly the same picture differ by no more, in the mean over pixels and channels; white is 255."""
 _BANDS = MOST_BITS + 1
+_BLOCK = 2**20  # comparisons at a time
 _FLAT = 2.0
 """Pictures whose brightness varies by less, as a standard deviation, are as good as empty: their hash is noise."""
 
@@ -59,35 +60,37 @@ def nearly_the_same(hashes: np.ndarray, small: Callable[[np.ndarray], np.ndarray
         hashes: uint64 (pictures,).
         small: places (n,) → the small copies of those pictures, uint8 (n, 192).
 
-    Two hashes that differ in 6 bits at most agree in one of seven parts at least, so that only pictures which share a
+    Two hashes that differ in 8 bits at most agree in one of nine parts at least, so that only pictures which share a
     part are compared (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling", section 3).
     """
     edges = np.linspace(0, 64, _BANDS + 1).astype(int)
-    for band, (low, high) in enumerate(pairwise(edges)):
-        parts = (hashes >> np.uint64(low)) & np.uint64(2 ** int(high - low) - 1)
-        order = np.argsort(parts, kind="stable")
-        starts = np.flatnonzero(np.diff(parts[order], prepend=parts[order[:1]] + np.uint64(1)))
-        for places in np.split(order, starts[1:]):
-            yield from _pairs_within(np.sort(places), hashes, small, edges[1 : band + 1])
+    masks = [np.uint64(2 ** int(high) - 2 ** int(low)) for low, high in pairwise(edges)]
+    for band, mask in enumerate(masks):
+        parts = hashes & mask
+        order = np.argsort(parts, kind="stable")  # places that share a part stay in their order
+        starts = np.flatnonzero(np.diff(parts[order])) + 1
+        for places in np.split(order, starts):
+            for one, other in _near_hashes(places, hashes):
+                differing = hashes[one] ^ hashes[other]
+                first_shared = np.ones(len(one), bool)
+                for earlier in masks[:band]:
+                    first_shared &= differing & earlier != 0
+                one, other = one[first_shared], other[first_shared]
+                difference = np.abs(small(one).astype(np.int16) - small(other)).mean(axis=1)
+                near = difference <= MOST_DIFFERENCE
+                yield from zip(one[near].tolist(), other[near].tolist(), strict=True)
 
 
-def _pairs_within(
-    places: np.ndarray, hashes: np.ndarray, small: Callable[[np.ndarray], np.ndarray], earlier: np.ndarray
-) -> Iterator[tuple[int, int]]:
-    """Pairs among pictures that share a part of their hash, without those that share an earlier part as well."""
-    for index, place in enumerate(places[:-1]):
-        others = places[index + 1 :]
-        differing = hashes[others] ^ hashes[place]
-        near = np.bitwise_count(differing) <= MOST_BITS
-        low = 0
-        for high in earlier:
-            near &= (differing >> np.uint64(low)) & np.uint64(2 ** int(high - low) - 1) != 0
-            low = high
-        found = others[near]
-        if len(found):
-            mine, theirs = small(places[index : index + 1]).astype(np.int16), small(found).astype(np.int16)
-            for other in found[np.abs(theirs - mine).mean(axis=1) <= MOST_DIFFERENCE]:
-                yield int(place), int(other)
+def _near_hashes(places: np.ndarray, hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs among places, ascending, whose hashes differ in few bits, a block at a time: int64 (pairs,) twice."""
+    mine = hashes[places]
+    rows = max(1, _BLOCK // max(1, len(places)))
+    for first in range(0, len(places) - 1, rows):
+        differing = mine[first : first + rows, None] ^ mine[None, first + 1 :]  # (rows, others)
+        one, other = np.nonzero(np.bitwise_count(differing) <= MOST_BITS)
+        above = other >= one  # the others begin one further
+        if above.any():
+            yield places[first + one[above]], places[first + 1 + other[above]]
 
 
 def _cosines() -> np.ndarray:

@@ -11,13 +11,12 @@ from typing import Any
 
 from captioner.bundle import MANIFEST, bundle_of
 from captioner.config.build import BuildConfig, EncoderConfig, TrainConfig
-from captioner.datasets.registry import open_dataset
 from captioner.errors import ConfigError
 from captioner.pipeline.bundle import make_bundle
 from captioner.pipeline.evaluate import CONFIDENCE, FRAMING, SCORES, evaluate_splits
 from captioner.pipeline.export import GRAPHS_AND_WEIGHTS, export
 from captioner.pipeline.features import compute_features, features_are_whole
-from captioner.pipeline.prepare import digest, prepare
+from captioner.pipeline.prepare import digest, open_data, prepare
 from captioner.pipeline.report import make_report
 from captioner.pipeline.stage import Stage, run_stages
 from captioner.pipeline.train import RECORD, train
@@ -34,7 +33,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
     _require_hardware(config.train)
     model_card = _content(config.export.model_card)
     threads = config.train.threads or available_threads()
-    dataset = open_dataset(config.data.data, limit=config.data.limit)
+    dataset = open_data(config.data, threads=threads)
     workspace.check()
     folder = workspace
     with workspace.lock():

@@ -13,10 +13,21 @@ from pathlib import Path
 
 from captioner.config.build import DataConfig
 from captioner.datasets.base import CaptionDataset
+from captioner.datasets.layout import Columns
 from captioner.datasets.problems import ProblemLog
+from captioner.datasets.registry import open_dataset
 from captioner.errors import DataError
 from captioner.pipeline.workspace import Workspace, write_json
 from captioner.text.vocabulary import Vocabulary
+
+READ_BY = ("data", "format", "image_column", "caption_column", "limit")
+"""The options that say how the data set is read."""
+
+
+def open_data(config: DataConfig, *, threads: int = 1) -> CaptionDataset:
+    """The data set that the options name; arguments and errors as for `open_dataset`."""
+    columns = Columns(config.image_column, config.caption_column)
+    return open_dataset(config.data, limit=config.limit, layout=config.format, columns=columns, threads=threads)
 
 
 def digest(dataset: CaptionDataset) -> str:
@@ -46,10 +57,16 @@ def prepare(dataset: CaptionDataset, config: DataConfig, workspace: Workspace) -
     workspace.vocabulary.parent.mkdir(parents=True, exist_ok=True)
     vocabulary.save(workspace.vocabulary)
     problems = [{"name": each.name, "kind": each.kind, "reason": each.reason} for each in log.problems]
-    where = str(Path(config.data).resolve()) if Path(config.data).is_dir() else config.data
+    where = str(Path(config.data).resolve()) if Path(config.data).exists() else config.data
     write_json(
         workspace.prepared,
-        {"name": dataset.name, "data": where, "limit": config.limit, "splits": counts, "problems": problems},
+        {
+            "name": dataset.name,
+            **{name: getattr(config, name) for name in READ_BY},
+            "data": where,
+            "splits": counts,
+            "problems": problems,
+        },
     )
     found = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     return f"{found}; {len(vocabulary):,} words"

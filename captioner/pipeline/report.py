@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from captioner.config.build import DataConfig
 from captioner.datasets.base import CaptionDataset
-from captioner.datasets.registry import open_dataset
 from captioner.errors import DataError
 from captioner.images import FileSource
 from captioner.pipeline.evaluate import CONFIDENCE, FRAMING, SCORES, predictions_path, score_of
 from captioner.pipeline.features import Features
+from captioner.pipeline.prepare import READ_BY, open_data
 from captioner.pipeline.train import RECORD
 from captioner.pipeline.workspace import Workspace, read_json, read_lines, write_text
 from captioner.report.page import Finding, Line, Report, Shown, page
@@ -46,7 +47,7 @@ def remake_report(out: Path) -> Path:
         )
     try:
         prepared = read_json(workspace.prepared)
-        make_report(open_dataset(prepared["data"], limit=prepared["limit"]), workspace)
+        make_report(open_data(DataConfig(**{name: prepared[name] for name in READ_BY})), workspace)
     except (ValueError, KeyError, IndexError, TypeError, FileNotFoundError) as error:
         raise DataError(
             f"what the build left in {out} is incomplete or damaged ({type(error).__name__}: {error}); run the build "
