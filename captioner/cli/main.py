@@ -16,6 +16,8 @@ VERBS = {
     "evaluate": ("captioner.cli.evaluate", "score captions of any system against references, with intervals"),
     "compare": ("captioner.cli.compare", "compare two files of captions, and say whether the difference is real"),
     "report": ("captioner.cli.report", "write the HTML report of a finished build once more"),
+    "doctor": ("captioner.cli.doctor", "say how pictures and captions are read, and what is wrong with them"),
+    "init": ("captioner.cli.init", "write a recipe for your own pictures and captions, which a build runs"),
     "build": ("captioner.cli.build", "train a captioner: data, features, training, evaluation, bundle, report"),
 }
 

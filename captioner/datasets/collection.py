@@ -6,7 +6,8 @@ Splits are those of the layout where it has any. Otherwise pictures are looked a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -17,7 +18,7 @@ from captioner.datasets.layout import Layout
 from captioner.datasets.likeness import nearly_the_same
 from captioner.datasets.looks import look_at_all
 from captioner.datasets.problems import Problem, ProblemKind
-from captioner.datasets.splits import DEV_SHARE, SHARES, share_of, split_by_content, together
+from captioner.datasets.splits import DEV_SHARE, SHARES, split_by_content, together
 from captioner.errors import DataError, printable
 from captioner.progress import Progress
 from captioner.types import ImageSource, Record
@@ -25,6 +26,22 @@ from captioner.types import ImageSource, Record
 _AT_ONCE = 1024
 """Pictures between two visits of the index."""
 _FIRST = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Pictures that are the same or nearly the same."""
+
+    numbers: np.ndarray
+    """Of all pictures in the index: int64 (pictures,)."""
+    shares: np.ndarray
+    """A number from 0 up to 1 that follows from the content of each alone: float64 (pictures,)."""
+    of: np.ndarray
+    """The group of each, named by the place of its first picture: int64 (pictures,)."""
+    same: Sequence[tuple[int, int]]
+    """Places of pictures whose files are the same: the first one, and each further one."""
+    near: Sequence[tuple[int, int]]
+    """Places of pictures that are nearly the same."""
 
 
 class Collection:
@@ -42,7 +59,7 @@ class Collection:
             threads: that look at pictures, where that is needed.
 
         Raises:
-            DataError: a file cannot be read, or there is no picture with a caption.
+            DataError: a file cannot be read.
         """
         self.name = name
         self.layout = layout
@@ -63,8 +80,6 @@ class Collection:
         if not self.has_splits or ("train" in named and "dev" not in named):
             self._hold_back()
         found = self.index.split_counts()
-        if not found:
-            raise DataError(f"{name}: {self._why_nothing_is_left()}")
         self.splits = tuple(sorted(found, key=lambda split: _FIRST.index(split) if split in _FIRST else len(_FIRST)))
         """Those that have pictures."""
 
@@ -106,26 +121,27 @@ class Collection:
                         self.index.report(Problem(picture.name, ProblemKind.CORRUPT_PICTURE, reason))
         self.index.remove_unreadable()
 
-    def groups(self) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
-        """Which pictures are the same or nearly the same; after `look`.
-
-        Returns:
-            The numbers of all pictures, int64 (pictures,); the group of each, int64 (pictures,); and the pairs of
-            numbers of pictures that are nearly the same, though not byte by byte.
-        """
-        rows = list(self.index.query("SELECT id, content, hash FROM pictures ORDER BY id"))
-        numbers = np.array([number for number, _, _ in rows], np.int64)
-        first: dict[bytes, int] = {}
-        same = [(first.setdefault(content, place), place) for place, (_, content, _) in enumerate(rows)]
-        distinct = np.array([place for place, found in same if place == found and rows[place][2] is not None], np.int64)
-        hashes = np.array([int.from_bytes(rows[place][2], "big") for place in distinct], np.uint64)
+    def groups(self) -> Groups:
+        """Which pictures are the same or nearly the same; after `look`."""
+        count = sum(self.index.split_counts().values())
+        numbers, contents = np.zeros(count, np.int64), np.zeros((count, 2), np.uint64)
+        hashes, has_hash = np.zeros(count, np.uint64), np.zeros(count, bool)
+        rows = self.index.query("SELECT id, content, hash FROM pictures ORDER BY id")
+        for place, (number, content, bits) in enumerate(rows):
+            numbers[place] = number
+            contents[place] = np.frombuffer(content[:16], ">u8")  # half of a SHA-256 tells contents apart as well
+            if bits is not None:
+                hashes[place], has_hash[place] = int.from_bytes(bits, "big"), True
+        _, first, inverse = np.unique(contents, axis=0, return_index=True, return_inverse=True)
+        first_of = first[inverse.reshape(-1)]  # the first picture of the same content
+        same = [(int(first_of[place]), int(place)) for place in np.flatnonzero(first_of != np.arange(count))]
+        distinct = np.flatnonzero(has_hash & (first_of == np.arange(count)))
 
         def small(places: np.ndarray) -> np.ndarray:
-            return self.index.small_copies(map(int, numbers[distinct[places]]))
+            return self.index.small_copies(numbers[distinct[places]].tolist())
 
-        near = [(int(distinct[one]), int(distinct[other])) for one, other in nearly_the_same(hashes, small)]
-        groups = together(len(rows), [*same, *near])
-        return numbers, groups, [(int(numbers[one]), int(numbers[other])) for one, other in near]
+        near = [(int(distinct[one]), int(distinct[other])) for one, other in nearly_the_same(hashes[distinct], small)]
+        return Groups(numbers, contents[:, 0] / 2**64, together(count, [*same, *near]), same, near)
 
     def _leave_out_what_is_missing(self) -> None:
         """Forget pictures without a file, without a caption, or outside of the splits."""
@@ -150,16 +166,21 @@ class Collection:
     def _hold_back(self) -> None:
         """Take a dev split from what there is to train on, and a test split too where the layout has no splits."""
         self.look()
-        numbers, groups, _ = self.groups()
+        found = self.groups()
+        kept = np.ones(len(found.numbers), bool)
         if self.has_splits:
             of_train = {number for (number,) in self.index.query("SELECT id FROM pictures WHERE split = 'train'")}
-            kept = np.array([number in of_train for number in numbers.tolist()], bool)
-            numbers, groups = numbers[kept], np.unique(groups[kept], return_inverse=True)[1]
-        contents = dict(self.index.query("SELECT id, content FROM pictures"))
-        shares = [share_of(contents[number]) for number in numbers.tolist()]
-        held_back = {"dev": DEV_SHARE} if self.has_splits else SHARES
-        splits = split_by_content(shares, groups, held_back=held_back)
-        self.index.set_splits(zip(numbers.tolist(), splits, strict=True))
+            kept = np.array([number in of_train for number in found.numbers.tolist()], bool)
+        groups = np.unique(found.of[kept], return_inverse=True)[1]
+        splits = split_by_content(
+            found.shares[kept], groups, held_back={"dev": DEV_SHARE} if self.has_splits else SHARES
+        )
+        self.index.set_splits(zip(found.numbers[kept].tolist(), splits, strict=True))
+
+    def require_pictures(self) -> None:
+        """Raise `DataError`, with the commonest reason, when no picture with a caption is left."""
+        if not self.splits:
+            raise DataError(f"{self.name}: {self._why_nothing_is_left()}")
 
     def _why_nothing_is_left(self) -> str:
         counts = self.index.problem_counts()

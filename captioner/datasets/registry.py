@@ -35,7 +35,7 @@ def open_dataset(
 
     Raises:
         ConfigError: it is neither a name nor a folder or file.
-        DataError: it is in no known layout, or what it names is incomplete.
+        DataError: it is in no known layout, or has no picture with a caption.
     """
     dataset: CaptionDataset
     if ScenesDataset.recognises(data):
@@ -43,6 +43,7 @@ def open_dataset(
     else:
         found = find_layout(Path(data), layout, columns)
         dataset = Collection(found, name_of(Path(data), found), threads=threads)
+        dataset.require_pictures()
     return LimitedDataset(dataset, limit) if limit else dataset
 
 

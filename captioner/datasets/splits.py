@@ -6,7 +6,7 @@ nearly the same go together, wherever the one of the lowest share goes: no copy 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -14,11 +14,6 @@ SHARES = {"test": 0.1, "dev": 0.1}
 """What is held back of data without splits; the rest is `train`."""
 DEV_SHARE = 0.1
 """What is held back of a training split that has no `dev` beside it."""
-
-
-def share_of(content: bytes) -> float:
-    """A number from 0 up to, not including, 1, from the SHA-256 of a picture's file."""
-    return int.from_bytes(content[:8], "big") / 2**64
 
 
 def together(count: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
@@ -40,19 +35,19 @@ def together(count: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
     return np.array([root(place) for place in range(count)], np.int64)
 
 
-def split_by_content(shares: Sequence[float], groups: np.ndarray, *, held_back: dict[str, float]) -> list[str]:
+def split_by_content(shares: np.ndarray, groups: np.ndarray, *, held_back: Mapping[str, float]) -> list[str]:
     """The split of each picture.
 
     Args:
-        shares: of each picture, as `share_of` gives them.
-        groups: of each picture, int64 (pictures,), as `together` gives them.
+        shares: of each picture a number from 0 up to 1 that follows from its content, float64 (pictures,).
+        groups: of each picture, int64 (pictures,), from 0 on.
         held_back: splits beside `train`, each with its part of 0 to 1.
 
     With two groups or more, `train` and `dev` are never empty: the group of the lowest share is `dev` if no other is,
     and that of the highest is `train`.
     """
     lowest = np.ones(len(shares))
-    np.minimum.at(lowest, groups, np.asarray(shares))
+    np.minimum.at(lowest, groups, shares)
     edges = np.cumsum(list(held_back.values()))
     names = [*held_back, "train"]
     of_group = {int(group): names[int(np.searchsorted(edges, lowest[group], "right"))] for group in np.unique(groups)}

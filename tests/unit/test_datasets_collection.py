@@ -135,10 +135,11 @@ def test_nearly_the_same_pictures_stay_on_one_side():
     assert set(split_of.values()) == {"train", "dev", "test"}
     for seed in range(50):
         assert len({split_of[f"{seed}{copy}"] for copy in ("", " small", " png", " again")}) == 1
-    numbers, groups, near = collection.groups()
-    assert len(np.unique(groups)) == 50
-    assert len(numbers) == 200
-    assert all(first < second for first, second in near)
+    found = collection.groups()
+    assert len(np.unique(found.of)) == 50
+    assert len(found.numbers) == 200
+    assert len(found.same) == 50
+    assert all(first < second for first, second in found.near)
 
 
 def test_two_pictures_are_enough_for_train_and_dev():
@@ -186,6 +187,6 @@ def test_a_cache_that_cannot_be_used_costs_time_alone(monkeypatch, tmp_path):
 
 def test_when_nothing_is_left_the_commonest_reason_is_given():
     with pytest.raises(DataError, match=r"no pictures with captions are left \(2 × listed picture without a file"):
-        Collection(Memory([entry("a", "one"), entry("b", "two"), entry("c")], {"c": b"C"}), "mine")
+        Collection(Memory([entry("a", "one"), entry("b", "two"), entry("c")], {"c": b"C"}), "mine").require_pictures()
     with pytest.raises(DataError, match="mine: there are no pictures with captions"):
-        Collection(Memory([], {}), "mine")
+        Collection(Memory([], {}), "mine").require_pictures()

@@ -68,6 +68,7 @@ def test_photographs_in_another_size_and_compression_are_found_and_no_others():
 def test_groups_are_what_pairs_connect():
     groups = together(7, [(0, 1), (5, 3), (1, 4), (6, 6)])
     assert groups.tolist() == [0, 0, 2, 3, 0, 3, 6]
-    assert split_by_content([0.9, 0.05, 0.5, 0.95, 0.7, 0.15, 0.3], groups, held_back={"test": 0.1, "dev": 0.1}) == [
+    shares = np.array([0.9, 0.05, 0.5, 0.95, 0.7, 0.15, 0.3])
+    assert split_by_content(shares, groups, held_back={"test": 0.1, "dev": 0.1}) == [
         "test", "test", "train", "dev", "test", "dev", "train",
     ]  # fmt: skip
