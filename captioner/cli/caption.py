@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from captioner.cli.ending import in_one_line
 from captioner.config.checks import DEVICES, MAX_THREADS, check_device, check_threads
 from captioner.errors import CaptionerError, ConfigError, ImageError, printable
+from captioner.runtime.records import caption_fields
 from captioner.version import __version__
 
 if TYPE_CHECKING:
@@ -197,27 +198,13 @@ def _print(path: str, caption: Caption | CaptionerError, show: _Show) -> bool:
     unsure = caption.confidence is not None and caption.confidence < show.min_confidence
     reason = f"confidence {caption.confidence:.3f} is below {show.min_confidence:g}" if unsure else ""
     if show.as_json:
-        print(json.dumps(_as_json(path, caption, reason)), flush=True)  # ASCII: JSON whatever the encoding of stdout
+        fields = {"path": path, **caption_fields(caption, reason)}
+        print(json.dumps(fields), flush=True)  # ASCII: JSON whatever the encoding of stdout
     elif reason:
         print(printable(f"{path}: no caption: {reason}"), flush=True)
     else:
         print("\n".join(_as_text(path, caption, show.references.get(Path(path).name, []))), flush=True)
     return True
-
-
-def _as_json(path: str, caption: Caption, reason: str) -> dict[str, Any]:
-    """One line of `--json`; with a reason, there is no caption."""
-    confidence = None if caption.confidence is None else round(caption.confidence, 4)
-    if reason:
-        return {"path": path, "caption": None, "confidence": confidence, "reason": reason}
-    candidates = [{"caption": each.text, "log_prob": round(each.log_prob, 6)} for each in caption.candidates]
-    return {
-        "path": path,
-        "caption": caption.text,
-        "log_prob": round(caption.log_prob, 6),
-        "confidence": confidence,
-        "candidates": candidates,
-    }
 
 
 def _as_text(path: str, caption: Caption, references: Sequence[str]) -> list[str]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioner.cli.ending import in_one_line
 from captioner.config.checks import MAX_THREADS, check_count
-from captioner.errors import ConfigError, printable
+from captioner.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
     from captioner.datasets.collection import Collection
@@ -29,7 +30,7 @@ _SIGNS = {"error": "✗", "warning": "!", "note": "-"}
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner doctor") -> int:
     """Examine a data set; returns 0 when nothing has to be mended, 1 after warnings, 2 when a build would stop."""
     arguments = _parser(program).parse_args(argv)
-    return in_one_line(lambda: _examine(arguments), program, doing="the examination")
+    return in_one_line(lambda: _examine(arguments, program), program, doing="the examination")
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -77,11 +78,16 @@ def examined(arguments: argparse.Namespace, *, quick: bool) -> Collection:
     return collection
 
 
-def _examine(arguments: argparse.Namespace) -> int:
+def _examine(arguments: argparse.Namespace, program: str) -> int:
     from captioner.datasets.examine import Severity, examine
 
     check_count("max_words", arguments.max_words, 999)
-    found = examine(examined(arguments, quick=arguments.quick), max_words=arguments.max_words)
+    try:
+        collection = examined(arguments, quick=arguments.quick)
+    except DataError as error:  # a build would stop there too
+        print(f"{program}: {error.message}", file=sys.stderr)
+        return 2
+    found = examine(collection, max_words=arguments.max_words)
     print(json.dumps(found.to_json()) if arguments.json else _account(found))
     return {None: 0, Severity.NOTE: 0, Severity.WARNING: 1, Severity.ERROR: 2}[found.worst]
 

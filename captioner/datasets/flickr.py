@@ -1,13 +1,13 @@
-"""Flickr8k in its official layout (Hodosh, Young and Hockenmaier, JAIR 2013); opens no picture.
+"""The token files of Flickr8k (Hodosh, Young and Hockenmaier, JAIR 2013) and Flickr30k (Young et al., TACL 2014).
 
     flickr8k/
-      Flickr8k.token.txt            name.jpg#k<TAB>caption, five lines a picture
+      Flickr8k.token.txt            name.jpg#k<TAB>caption, five lines a picture; results_20130124.token in Flickr30k
       Flickr_8k.trainImages.txt     one name a line; without any list there are no splits
       Flickr_8k.devImages.txt
       Flickr_8k.testImages.txt      may be absent
-      Flicker8k_Dataset/            or Flickr8k_Dataset/, Images/, images/
+      Flicker8k_Dataset/            or Flickr8k_Dataset/, flickr30k-images/, Images/, images/
 
-The text files may be in `Flickr8k_text/`, and the folder of pictures may be one level further down.
+The text files may be in `Flickr8k_text/`, and the folder of pictures may be one level further down. Opens no picture.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from captioner.errors import DataError
 from captioner.types import ImageSource
 
 CAPTION_FILE = "Flickr8k.token.txt"
+CAPTION_FILES = (CAPTION_FILE, "results_20130124.token", "Flickr30k.token.txt")
 SPLIT_FILES = {
     "test": "Flickr_8k.testImages.txt",
     "dev": "Flickr_8k.devImages.txt",
@@ -33,37 +34,43 @@ SPLIT_FILES = {
 """In order of precedence: a picture in two splits stays in the first, so that nothing leaks into training."""
 OPTIONAL_SPLITS = frozenset({"test"})
 TEXT_FOLDERS = (".", "Flickr8k_text")
-PICTURE_FOLDERS = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
+PICTURE_FOLDERS = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images", "flickr30k_images")
 
 _CAPTION_LINE = re.compile(r"(?P<name>[^/\\\t#]+)#(?P<number>\d{1,6})\t(?P<caption>.*)")
 _NAME_LINE = re.compile(r"[^/\\\t]+")
 
 
 class FlickrLayout:
-    """The files of one Flickr8k folder."""
+    """The files of one folder."""
 
-    label: ClassVar = "flickr8k"
-    looked_for: ClassVar = f"a folder with {CAPTION_FILE}, in it or in {TEXT_FOLDERS[1]}/"
+    label: ClassVar = "flickr"
+    looked_for: ClassVar = f"a folder with {CAPTION_FILES[0]} or {CAPTION_FILES[1]}, in it or in {TEXT_FOLDERS[1]}/"
 
-    def __init__(self, folder: Path, texts: Path) -> None:
+    def __init__(self, folder: Path, captions: Path) -> None:
         self.folder = folder
-        self._texts = texts
+        self._captions = captions
+        self._texts = captions.parent
         pictures = _find_picture_folder(folder)
         self._pictures = None if pictures is None else PictureFiles(pictures)
 
     @classmethod
     def find(cls, path: Path, columns: Columns, *, named: bool) -> FlickrLayout | None:
         """See `Layout.find`."""
-        texts = _find_text_folder(path) if path.is_dir() else None
-        if texts is None and named:
-            raise DataError(f"{path} has no {CAPTION_FILE}; give the folder that holds it")
-        return None if texts is None else cls(path, texts)
+        captions = _find_captions(path)
+        if captions is None and named:
+            raise DataError(f"{path} has no {CAPTION_FILES[0]} and no {CAPTION_FILES[1]}; give the folder that has one")
+        return None if captions is None else cls(path, captions)
+
+    @property
+    def title(self) -> str:
+        """The name of the data set."""
+        return "Flickr8k" if self._captions.name == CAPTION_FILE else "Flickr30k"
 
     @property
     def files(self) -> tuple[Path, ...]:
         """See `Layout.files`."""
         lists = [self._texts / name for name in SPLIT_FILES.values()]
-        return (self._texts / CAPTION_FILE, *(path for path in lists if path.is_file()))
+        return (self._captions, *(path for path in lists if path.is_file()))
 
     @property
     def reading(self) -> str:
@@ -74,20 +81,17 @@ class FlickrLayout:
 
     def entries(self, report: Report) -> Iterator[Entry]:
         """See `Layout.entries`: the pictures of each list in its order, then those that no list has."""
-        captions = _read_captions(self._texts / CAPTION_FILE, report)
-        for split, names in _read_lists(self._texts, report).items():
-            for name in names:
-                yield Entry(name, captions.pop(name, ()), SPLIT_FILES[split], split)
-        for name, found in captions.items():
-            yield Entry(name, found, CAPTION_FILE)
+        yield from _listed(self._texts, report)
+        yield from _captioned(self._captions, report)
 
     def source(self, name: str, locator: str) -> ImageSource | None:
         """See `Layout.source`."""
         return self._pictures.find(name) if self._pictures else None
 
 
-def _find_text_folder(folder: Path) -> Path | None:
-    return next((folder / name for name in TEXT_FOLDERS if (folder / name / CAPTION_FILE).is_file()), None)
+def _find_captions(folder: Path) -> Path | None:
+    candidates = (folder / inner / name for name in CAPTION_FILES for inner in TEXT_FOLDERS)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _find_picture_folder(folder: Path) -> Path | None:
@@ -97,49 +101,34 @@ def _find_picture_folder(folder: Path) -> Path | None:
     return next((path for path in candidates if path.is_dir() and any(file.is_file() for file in path.iterdir())), None)
 
 
-def _read_lists(texts: Path, report: Report) -> dict[str, list[str]]:
-    """The names in each split list, none without any. Raises `DataError` when one is there, but not all that must be.
+def _listed(texts: Path, report: Report) -> Iterator[Entry]:
+    """The pictures of each split list, in order of precedence: one in two of them stays in the first.
 
-    In order of precedence: a picture in two of them stays in the first.
+    Raises `DataError` when there is a list, but not all that must be.
     """
-    lists: dict[str, list[str]] = {}
     if not any((texts / file_name).is_file() for file_name in SPLIT_FILES.values()):
-        return lists
+        return
     for split, file_name in SPLIT_FILES.items():
         path = texts / file_name
         if not path.is_file():
             if split in OPTIONAL_SPLITS:
                 continue
-            raise DataError(f"{path} is missing; put it beside {CAPTION_FILE}")
-        names: dict[str, None] = {}
+            raise DataError(f"{path} is missing; put it beside the captions")
         for number, text in lines(path, report):
             name = text.strip()
-            place = f"{path.name} line {number}"
-            if not _NAME_LINE.fullmatch(name):
-                report(Problem(place, ProblemKind.MALFORMED_LINE, "not the name of a picture; the line is left out"))
-            elif name in names:
-                report(Problem(name, ProblemKind.DUPLICATE, f"listed twice in {file_name}; taken once"))
+            if _NAME_LINE.fullmatch(name):
+                yield Entry(name, (), file_name, split)
             else:
-                names[name] = None
-        lists[split] = list(names)
-    return lists
+                place = f"{path.name} line {number}"
+                report(Problem(place, ProblemKind.MALFORMED_LINE, "not the name of a picture; the line is left out"))
 
 
-def _read_captions(path: Path, report: Report) -> dict[str, tuple[str, ...]]:
-    """The captions of each picture that the file names, in the order of their numbers."""
-    numbered: dict[str, dict[int, str]] = {}
+def _captioned(path: Path, report: Report) -> Iterator[Entry]:
+    """The caption of each line."""
     for line_number, text in lines(path, report):
         line = _CAPTION_LINE.fullmatch(text)
+        place = f"{path.name} line {line_number}"
         if line is None:
-            place = f"{path.name} line {line_number}"
             report(Problem(place, ProblemKind.MALFORMED_LINE, "not name#number<TAB>caption; the line is left out"))
-            continue
-        name, number, caption = line["name"], int(line["number"]), line["caption"].strip()
-        captions = numbered.setdefault(name, {})
-        if not any(map(str.isalnum, caption)):
-            report(Problem(f"{name}#{number}", ProblemKind.EMPTY_CAPTION, "no words; left out"))
-        elif number in captions:
-            report(Problem(f"{name}#{number}", ProblemKind.DUPLICATE, "numbered twice; the first is kept"))
         else:
-            captions[number] = caption
-    return {name: tuple(caption for _, caption in sorted(captions.items())) for name, captions in numbered.items()}
+            yield Entry(line["name"], (line["caption"],), place, number=int(line["number"]))

@@ -23,7 +23,8 @@ _PRECEDENCE = {"test": 0, "dev": 1, "train": 3}
 _TABLES = """
     CREATE TABLE pictures (id INTEGER PRIMARY KEY, name TEXT UNIQUE, locator TEXT, split TEXT, place TEXT,
         content BLOB, hash BLOB, small BLOB);
-    CREATE TABLE captions (id INTEGER PRIMARY KEY, picture INTEGER, text TEXT, place TEXT);
+    CREATE TABLE captions (id INTEGER PRIMARY KEY, picture INTEGER, number INTEGER, text TEXT, place TEXT);
+    CREATE INDEX captions_of ON captions (picture, number, id);
     CREATE TABLE problems (id INTEGER PRIMARY KEY, kind TEXT, name TEXT, reason TEXT, UNIQUE (kind, name));
 """
 
@@ -68,14 +69,25 @@ class CaptionIndex:
                 number = int(row[0])
                 if entry.split and entry.split != row[1]:
                     self._move(number, entry.name, row[1], entry.split)
+                elif entry.split and not entry.captions:
+                    reason = f"listed twice in {entry.place}; taken once"
+                    self.report(Problem(entry.name, ProblemKind.DUPLICATE, reason))
             for caption in entry.captions:
-                if any(map(str.isalnum, caption)):
-                    values = (number, caption.strip(), entry.place)
-                    ask("INSERT INTO captions (picture, text, place) VALUES (?, ?, ?)", values)
-                else:
-                    self.report(Problem(entry.place, ProblemKind.EMPTY_CAPTION, f"{entry.name}: no words; left out"))
+                self._add_caption(number, caption, entry)
         ask("COMMIT")
-        ask("CREATE INDEX IF NOT EXISTS captions_of ON captions (picture, id)")
+
+    def _add_caption(self, picture: int, caption: str, entry: Entry) -> None:
+        named = entry.place if entry.number is None else f"{entry.name}#{entry.number}"
+        if not any(map(str.isalnum, caption)):
+            self.report(Problem(named, ProblemKind.EMPTY_CAPTION, f"{entry.name}: no words; left out"))
+            return
+        if entry.number is not None:
+            same = "SELECT 1 FROM captions WHERE picture = ? AND number = ?"
+            if self._database.execute(same, (picture, entry.number)).fetchone():
+                self.report(Problem(named, ProblemKind.DUPLICATE, "numbered twice; the first is kept"))
+                return
+        values = (picture, entry.number or 0, caption.strip(), entry.place)
+        self._database.execute("INSERT INTO captions (picture, number, text, place) VALUES (?, ?, ?, ?)", values)
 
     def _move(self, number: int, name: str, old: str, new: str) -> None:
         """A picture is named in a further split."""
@@ -112,7 +124,8 @@ class CaptionIndex:
         where = "" if split is None else "WHERE split = :split"
         query = (
             "SELECT pictures.id, name, locator, split, pictures.place, text FROM pictures"  # noqa: S608 - no values in it
-            f" LEFT JOIN captions ON captions.picture = pictures.id {where} ORDER BY pictures.id, captions.id"
+            f" LEFT JOIN captions ON captions.picture = pictures.id {where}"
+            " ORDER BY pictures.id, captions.number, captions.id"
         )
         rows = self._database.cursor().execute(query, {"split": split})
         for facts, group in groupby(rows, key=lambda row: row[:5]):

@@ -6,6 +6,7 @@ for all of them alike in `collection.py`. A new layout is one file with one clas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,18 @@ SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """What data sets call their splits, in lower case → what they are called here. Karpathy's `restval` is for training."""
+
+
+_WORD = re.compile(r"[a-z]+")
+
+
+def split_in(name: str) -> str:
+    """The split that the name of a file or folder speaks of, one of the values of `SPLITS`; empty when none, or two.
+
+    `captions_train2017.json` is of `train`, `validation-00000-of-00002.parquet` of `dev`.
+    """
+    found = {SPLITS[word] for word in _WORD.findall(name.lower()) if word in SPLITS}
+    return found.pop() if len(found) == 1 else ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,8 @@ class Entry:
     """One of the values of `SPLITS`, or a further name of the data set's own; empty where it has no splits."""
     locator: str = ""
     """What `Layout.source` needs to find the bytes, in the layout's own words; empty: a file found by `name`."""
+    number: int | None = None
+    """Of its one caption among those of the picture, where the layout numbers them: their order, and each once."""
 
 
 class Layout(Protocol):

@@ -5,17 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 
 from captioner.datasets.base import CaptionDataset, LimitedDataset, require_split
+from captioner.datasets.caption_list import CaptionListLayout
+from captioner.datasets.coco import CocoLayout
 from captioner.datasets.collection import Collection
 from captioner.datasets.flickr import FlickrLayout
+from captioner.datasets.flickr30k import Flickr30kLayout
+from captioner.datasets.imagefolder import ImageFolderLayout
 from captioner.datasets.index import CaptionIndex
+from captioner.datasets.json_lines import JsonLinesLayout
+from captioner.datasets.kaggle import KaggleLayout
+from captioner.datasets.karpathy import KarpathyLayout
 from captioner.datasets.layout import Columns, Layout
+from captioner.datasets.parquet import ParquetLayout
 from captioner.datasets.scenes import NAME as SCENES
 from captioner.datasets.scenes import ScenesDataset
+from captioner.datasets.shards import ShardsLayout
+from captioner.datasets.sidecar import SidecarLayout
+from captioner.datasets.table import TableLayout
 from captioner.errors import ConfigError, DataError
 
 AUTO = "auto"
-LAYOUTS: dict[str, type[Layout]] = {layout.label: layout for layout in (FlickrLayout,)}
-"""By label, in the order in which they are tried: each says whether it recognises a folder or file."""
+_ORDER: tuple[type[Layout], ...] = (
+    FlickrLayout,
+    KaggleLayout,
+    Flickr30kLayout,
+    KarpathyLayout,
+    CocoLayout,
+    ImageFolderLayout,
+    ShardsLayout,
+    ParquetLayout,
+    JsonLinesLayout,
+    TableLayout,
+    CaptionListLayout,
+    SidecarLayout,
+)
+"""In which they are tried: what is peculiar comes before what could be many things."""
+LAYOUTS: dict[str, type[Layout]] = {layout.label: layout for layout in _ORDER}
+"""By label; each says whether it recognises a folder or file."""
 
 FOUND = Columns()
 """No column is named by the person: they are found."""
@@ -71,7 +97,7 @@ def find_layout(path: Path, layout: str = AUTO, columns: Columns = FOUND) -> Lay
 
 def name_of(path: Path, layout: Layout) -> str:
     """How a data set is named to a person."""
-    return "Flickr8k" if isinstance(layout, FlickrLayout) else path.resolve().name or str(path)
+    return layout.title if isinstance(layout, FlickrLayout) else path.resolve().name or str(path)
 
 
 def captions_of(data: str, split: str | None = None) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:

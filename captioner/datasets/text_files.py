@@ -9,11 +9,11 @@ import codecs
 import csv
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from captioner.datasets.layout import Report
+from captioner.datasets.layout import Report, split_in
 from captioner.datasets.problems import Problem, ProblemKind
 from captioner.errors import DataError, MissingDependencyError
 
@@ -51,6 +51,22 @@ def lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
                     yield number, text
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the file") from None
+
+
+def files_by_split(folder: Path, suffixes: Collection[str]) -> tuple[Path, ...]:
+    """The files in a folder that end so, when there is one, or when the name of each says of which split it is.
+
+    None of them otherwise, as nobody can tell what each is for; and none when it is no folder.
+    """
+    try:
+        found = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+        )
+    except OSError:
+        return ()
+    return tuple(found) if len(found) == 1 or all(split_in(path.stem) for path in found) else ()
 
 
 def first_line(path: Path) -> str:
@@ -153,36 +169,29 @@ def json_items(path: Path, prefix: str) -> Iterator[Any]:
         raise DataError(f"{path} is not JSON ({reason}); it may be cut short: get it again") from None
 
 
-def json_keys(path: Path, most: int = 64) -> tuple[str, tuple[str, ...]]:
-    """What a JSON file is at the top, `{`, `[` or an empty text; and the keys of the object, or of the first item.
+def json_head(path: Path, prefix: str, most: int = 64) -> tuple[str, ...]:
+    """The keys of the first object at a place in a JSON file, in the words of `json_items`; none when there is no such.
 
-    Cheap: values are skipped, and at most `most` keys and the first 64 MB are looked at. Never raises.
+    Cheap: at most `most` keys and the first 64 MB are looked at. Never raises.
     """
     try:
         ijson = importlib.import_module("ijson")
     except ImportError:
-        return "", ()
+        return ()
     keys: list[str] = []
-    kind = ""
     try:
         with path.open("rb") as file:
             if file.read(3) != codecs.BOM_UTF8:
                 file.seek(0)
-            for prefix, event, value in ijson.parse(file):
-                kind = kind or {"start_map": "{", "start_array": "["}.get(event, "?")
-                if kind == "?":
-                    return "", ()
-                if event == "map_key" and prefix == ("" if kind == "{" else "item"):
+            for place, event, value in ijson.parse(file):
+                if place == prefix and event == "map_key":
                     keys.append(value)
-                if (
-                    len(keys) >= most
-                    or file.tell() > 64 * 2**20
-                    or (kind == "[" and event == "end_map" and prefix == "item")
-                ):
+                ended = place == prefix and event == "end_map"
+                if ended or len(keys) >= most or file.tell() > _MAX_LOOKED_AT:
                     break
     except (OSError, UnicodeDecodeError, ijson.JSONError):
         pass
-    return kind, tuple(keys)
+    return tuple(keys)
 
 
 def _raw_lines(file: Any, newline: bytes) -> Iterator[bytes | None]:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT, run
 from PIL import Image
@@ -20,7 +21,8 @@ def flowers(tmp_path):
     (folder / "images").mkdir(parents=True)
     names = [f"blume {number}.png" for number in range(20)]
     for number, name in enumerate(names):
-        Image.radial_gradient("L").rotate(7 * number).resize((40, 30)).save(folder / "images" / name)
+        noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(noise).resize((40, 30), Image.Resampling.BICUBIC).save(folder / "images" / name)
     lines = "".join(f"{name}#0\tA flower with {number + 3} leaves .\n" for number, name in enumerate(names))
     (folder / CAPTION_FILE).write_text(lines, encoding="utf-8")
     (folder / SPLIT_FILES["train"]).write_text("\n".join(names[:15]), encoding="utf-8")
@@ -35,11 +37,11 @@ def doctor(*arguments, cwd):
 def test_an_account_for_people_and_one_for_programs(flowers, tmp_path):
     done = doctor(flowers, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    for part in ("flickr8k", "15 train, 5 dev (its own splits)", "English", "blume 0.png: A flower with 3 leaves ."):
+    for part in ("flickr", "15 train, 5 dev (its own splits)", "English", "blume 0.png: A flower with 3 leaves ."):
         assert part in done.stdout
     done = doctor(flowers, "--json", cwd=tmp_path)
     found = json.loads(done.stdout)
-    assert (found["layout"], found["splits"]) == ("flickr8k", {"train": 15, "dev": 5})
+    assert (found["layout"], found["splits"]) == ("flickr", {"train": 15, "dev": 5})
 
 
 def test_the_status_tells_how_bad_it_is(flowers, tmp_path):
@@ -63,8 +65,8 @@ def test_the_status_tells_how_bad_it_is(flowers, tmp_path):
         (["nowhere"], "neither a known name nor a folder or file"),
         (["."], "in no known layout"),
         (["scenes"], "drawn by the package"),
-        ([".", "--format", "flickr"], "choose one of auto, flickr8k"),
-        ([".", "--format", "flickr8k"], "has no Flickr8k.token.txt"),
+        ([".", "--format", "flickr8k"], "choose one of auto, flickr, kaggle"),
+        ([".", "--format", "flickr"], "has no Flickr8k.token.txt"),
         ([".", "--threads", "-3"], "threads"),
     ],
 )

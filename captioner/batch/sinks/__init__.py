@@ -1,0 +1,1 @@
+"""Where captions go: one kind of output a file, behind one protocol."""

@@ -1,0 +1,71 @@
+"""Captions in SQLite: the table `captions`, one row a picture, which any program can query while a job writes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captioner.batch.work import Item, Outcome, record
+from captioner.errors import CaptionerError
+
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS captions (
+        path TEXT PRIMARY KEY, caption TEXT NOT NULL, log_prob REAL, confidence REAL, candidates TEXT, path_b64 TEXT
+    ) WITHOUT ROWID
+"""
+
+
+class SqliteSink:
+    """See `Sink`."""
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        """Add to the database at `path`; `fresh` empties its table of captions first."""
+        self.place = f"{path}, table captions"
+        self.papers = path
+        self._path, self._fresh = path, fresh
+
+    def __enter__(self) -> SqliteSink:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+            self._database.execute("PRAGMA journal_mode = WAL")  # who reads does not wait for who writes
+            if self._fresh:
+                self._database.execute("DROP TABLE IF EXISTS captions")
+            self._database.execute(_TABLE)
+            self._database.execute("SELECT path, caption, log_prob, confidence, candidates, path_b64 FROM captions")
+        except sqlite3.Error as error:
+            raise CaptionerError(
+                f"{self._path} cannot be used as a database of captions ({error}); choose another name", code="output"
+            ) from None
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._database.close()
+
+    def has(self, item: Item) -> bool:
+        """See `Sink.has`."""
+        found = self._database.execute("SELECT 1 FROM captions WHERE path = ?", (_key(item),))
+        return found.fetchone() is not None
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """See `Sink.write`."""
+        rows = []
+        for outcome in outcomes:
+            fields = record(outcome)
+            candidates = json.dumps(fields["candidates"], ensure_ascii=False)
+            facts = (fields["caption"], fields["log_prob"], fields["confidence"], candidates, fields.get("path_b64"))
+            rows.append((_key(outcome.item), *facts))
+        try:
+            self._database.execute("BEGIN")
+            self._database.executemany("INSERT OR REPLACE INTO captions VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise CaptionerError(f"cannot write {self._path}: {error}", code="output") from None
+
+
+def _key(item: Item) -> str:
+    """The key as text that SQLite takes: bytes that are not UTF-8 as escapes."""
+    return item.key.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,44 @@
+"""Captions as JSON lines: one object a picture, appended as they come. `captions.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captioner.batch.appending import RecordLog, read_records
+from captioner.batch.sinks.base import Keys
+from captioner.batch.work import Item, Outcome, key_of, record
+
+
+class JsonLinesSink:
+    """See `Sink`."""
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        """Append to the file at `path`, or begin it anew when `fresh`."""
+        self.place = str(path)
+        self.papers = path
+        self._path, self._fresh = path, fresh
+        self._keys = Keys()
+
+    def __enter__(self) -> JsonLinesSink:
+        self._log = RecordLog(self._path, fresh=self._fresh)
+        for fields in read_records(self._path):
+            try:
+                self._keys.add(key_of(fields))
+            except (KeyError, ValueError):
+                continue
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._log.close()
+
+    def has(self, item: Item) -> bool:
+        """See `Sink.has`."""
+        return item.key in self._keys
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """See `Sink.write`."""
+        self._log.append([record(outcome) for outcome in outcomes])
+        for outcome in outcomes:
+            self._keys.add(outcome.item.key)

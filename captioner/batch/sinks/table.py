@@ -1,0 +1,120 @@
+"""Captions as CSV: a header, and one row a picture, appended as they come. Safe to open in a spreadsheet.
+
+Spreadsheets take text that begins with `=`, `+`, `-`, `@`, a tab or a line end for a formula. Such cells begin with an
+apostrophe here, which `plain` takes away again (OWASP, CSV injection).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from captioner.batch.sinks.base import Keys
+from captioner.batch.work import Item, Outcome, key_of, record
+from captioner.errors import CaptionerError
+
+COLUMNS = ("path", "caption", "log_prob", "confidence", "path_b64")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+
+
+class CsvSink:
+    """See `Sink`."""
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        """Append to the file at `path`, or begin it anew when `fresh`."""
+        self.place = str(path)
+        self.papers = path
+        self._path, self._fresh = path, fresh
+        self._keys = Keys()
+
+    def __enter__(self) -> CsvSink:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = self._path.open("w+b" if self._fresh else "a+b")
+        self._file.seek(0)
+        whole = 0
+        for end, row in _rows(self._file):
+            if len(row) != len(COLUMNS) or (not whole and tuple(row) != COLUMNS):
+                self._file.close()
+                found = ", ".join(row)
+                raise CaptionerError(
+                    f"{self._path} is a table of something else (expected {', '.join(COLUMNS)}; found {found}); choose "
+                    "another name",
+                    code="output",
+                )
+            if whole:
+                self._keys.add(key_of({name: plain(cell) for name, cell in zip(COLUMNS, row, strict=True)}))
+            whole = end
+        self._file.truncate(whole)
+        if not whole:
+            self._append([COLUMNS])
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+
+    def has(self, item: Item) -> bool:
+        """See `Sink.has`."""
+        return item.key in self._keys
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """See `Sink.write`."""
+        fields = [record(outcome) for outcome in outcomes]
+        self._append([[safe(_text(each.get(name))) for name in COLUMNS] for each in fields])
+        for outcome in outcomes:
+            self._keys.add(outcome.item.key)
+
+    def _append(self, rows: Sequence[Sequence[str]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        before = self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.write(text.getvalue().encode())
+            self._file.flush()
+        except OSError:
+            os.truncate(self._file.fileno(), before)
+            raise
+
+
+def safe(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; numbers stay as they are."""
+    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell
+
+
+def plain(cell: str) -> str:
+    """The inverse of `safe`."""
+    return cell[1:] if cell.startswith("'") else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Where each row ends, and its cells; a last row that was cut short is left out."""
+    end = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal end
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            end += len(line)
+            yield line.decode("utf-8", "replace")
+
+    try:
+        for row in csv.reader(lines(), strict=True):
+            yield end, row
+    except csv.Error:  # the file ends within the quotes of a cell
+        return
