@@ -91,27 +91,29 @@ def table(
 
     Raises `DataError` when the file cannot be read, or has no header.
     """
-    numbers: list[int] = [0]
+    numbers: list[int] = []  # of the lines that the row is made of
 
     def text() -> Iterator[str]:
         for number, line in lines(path, report):
-            numbers[0] = number
+            numbers.append(number)
             yield line + "\n"
 
     rows = csv.reader(text(), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     names: list[str] | None = None
     while True:
-        first = numbers[0] + 1
+        numbers.clear()
         try:
             row = next(rows)
         except StopIteration:
             break
         except csv.Error as error:
-            place = f"{path.name} line {numbers[0]}"
+            place = f"{path.name} line {numbers[-1]}"
             report(Problem(place, ProblemKind.MALFORMED_LINE, f"not a row of a table ({error}); the line is left out"))
             continue
         place = (
-            f"{path.name} line {numbers[0]}" if numbers[0] == first else f"{path.name} lines {first} to {numbers[0]}"
+            f"{path.name} line {numbers[0]}"
+            if len(numbers) == 1
+            else f"{path.name} lines {numbers[0]} to {numbers[-1]}"
         )
         if names is None:
             names = [name.strip() for name in row] if header else [str(place) for place in range(1, len(row) + 1)]
@@ -121,7 +123,7 @@ def table(
             reason = f"{len(row)} cells, expected {len(names)} ({', '.join(names)}); the line is left out"
             report(Problem(place, ProblemKind.MALFORMED_LINE, reason))
             continue
-        yield numbers[0], dict(zip(names, row, strict=True))
+        yield numbers[-1], dict(zip(names, row, strict=True))
     if names is None:
         raise DataError(f"{path} is empty; expected a first line that names the columns")
 

@@ -1,10 +1,12 @@
 """The same six pictures in every layout: recognised, read alike; and what cannot be read is named with its place."""
 
 import csv
+import gc
 import io
 import json
 import tarfile
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -17,18 +19,7 @@ from captioner.errors import DataError
 SPLITS = {"train": [0, 1, 2, 3], "dev": [4], "test": [5]}
 SPLIT_OF = {number: split for split, numbers in SPLITS.items() for number in numbers}
 CAPTIONS = {number: (f"A dog, number {number} .", f'He said "{number}" – über 犬 .') for number in range(6)}
-WITH_SPLITS = {
-    "flickr",
-    "karpathy",
-    "coco",
-    "imagefolder",
-    "parquet",
-    "shards",
-    "json-lines",
-    "table",
-    "sidecar",
-    "caption-list",
-}
+WITHOUT_SPLITS = {"kaggle", "flickr30k"}
 
 
 @pytest.fixture(autouse=True)
@@ -212,7 +203,7 @@ def test_every_layout_is_recognised_and_read_alike(label, tmp_path):
     assert {content: captions for content, (captions, _) in found.items()} == {
         picture(number): CAPTIONS[number] for number in range(6)
     }
-    if label in WITH_SPLITS:
+    if label not in WITHOUT_SPLITS:
         assert {content: split for content, (_, split) in found.items()} == {
             picture(number): SPLIT_OF[number] for number in range(6)
         }
@@ -252,7 +243,7 @@ def problems_of(folder, **options):
         ("table", "list.csv", "1;2", "list.csv line 14", "2 cells, expected 4 (Nr, Image Path, Description, Split)"),
         ("table", "list.csv", "1;;a dog;train", "list.csv line 14", "no name of a picture in Image Path"),
         ("json-lines", "captions.jsonl", "{broken", "captions.jsonl line 14", "not a JSON object"),
-        ("json-lines", "captions.jsonl", '{"image": "a.jpg", "caption": 3}', "captions.jsonl line 14", "caption is not a text"),
+        ("json-lines", "captions.jsonl", '{"image": "a", "caption": 3}', "captions.jsonl line 14", "caption is not"),
         ("imagefolder", "train/metadata.jsonl", '{"text": "a"}', "train/metadata.jsonl line 6", "no name of a picture"),
     ],
 )  # fmt: skip
@@ -322,7 +313,12 @@ def test_shards_hold_what_the_library_webdataset_reads(tmp_path):
     webdataset = pytest.importorskip("webdataset")
     write_shards(tmp_path)
     expected = {}
-    for sample in webdataset.WebDataset([str(path) for path in sorted(tmp_path.glob("*.tar"))], shardshuffle=False):
+    shards = [str(path) for path in sorted(tmp_path.glob("*.tar"))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves files open
+        samples = list(webdataset.WebDataset(shards, shardshuffle=False))
+        gc.collect()
+    for sample in samples:
         text = sample.get("txt")
         captions = json.loads(sample["json"])["caption"] if text is None else text.decode().splitlines()
         expected[sample["png"]] = tuple(captions)
@@ -429,5 +425,5 @@ def test_memory_stays_the_same_however_long_the_file(label, tmp_path):
         return most
 
     peak(100)  # what is loaded once
-    few, many = peak(500), peak(10_000)
-    assert many < few + 200_000
+    few, many = peak(3_000), peak(12_000)  # more than the readers take ahead
+    assert many < 1.1 * few + 50_000
