@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from captioner.config.build import BUILTIN, DecoderConfig
+from captioner.config.build import BUILTIN, SHIPPED, DecoderConfig
 from captioner.datasets.examine import Examination
 from captioner.datasets.layout import Columns
 
@@ -58,10 +58,10 @@ def recipe_for(examination: Examination, data: str, columns: Columns, *, start: 
     size = next(size for size in _SIZES if pictures <= size.at_most)
     few = pictures <= _SIZES[1].at_most
     if not start and not encoder and few and examination.language == _SHIPPED_LANGUAGE:
-        start = "pretrained"
+        start = SHIPPED
     sections = [_data_section(examination, data, columns)]
     if start:
-        what = "the captioner that ships with the package" if start == "pretrained" else "a finished captioner"
+        what = "the captioner that ships with the package" if start == SHIPPED else "a finished captioner"
         why = f"Where it begins: {what}, with its words and those of these captions. Without the line it learns anew."
         sections.append((why, [("from", start, "")]))
     else:

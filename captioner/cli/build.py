@@ -98,6 +98,7 @@ def parse(
         raise MissingDependencyError(
             f"training needs {', '.join(missing)}: " + HOW_TO_INSTALL.format(what="'.[train]'")
         )
+    from captioner.pipeline.origin import settled
     from captioner.pipeline.workspace import Workspace
 
     arguments = [_underscored(argument) for argument in arguments]
@@ -106,10 +107,13 @@ def parse(
         print(f"no --data and no --config: taking {recipe.name}", file=sys.stderr)
         arguments = [f"--config={recipe}", *arguments]
     try:
-        values = _parser(program).parse_args(_config_first(arguments))
+        parser = _parser(program)
+        values = parser.parse_args(_config_first(arguments))
     except UnicodeDecodeError:
         raise ConfigError("the file of --config is not UTF-8 text; save it as UTF-8") from None
-    config = BuildConfig(**{section: _section(kind, values) for section, kind in SECTIONS.items()})
+    sections = {section: _section(kind, values) for section, kind in SECTIONS.items()}
+    given = parser.parse_args(_config_first(arguments), defaults=False)
+    config = settled(BuildConfig(**sections, origin=values["from"]), set(vars(given)))
     trial = f"-first-{config.data.limit}" if config.data.limit else ""
     out = values.out or RUNS / ((Path(config.data.data).resolve().name or "data") + trial)
     return config, Workspace(Path(out), Path(values.cache))
@@ -157,6 +161,13 @@ def _parser(program: str) -> ArgumentParser:
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below")
     parser.add_argument("--out", type=str, default="", help="folder of this build; default: runs/NAME, as the data")
     parser.add_argument("--cache", type=str, default="runs/cache", help="features and encoder graphs, shared by builds")
+    parser.add_argument(
+        "--from",
+        type=str,
+        default="",
+        metavar="BUNDLE",
+        help="finished captioner to go on from, with its encoder, decoder and words: a folder, or `pretrained`",
+    )
     for kind in SECTIONS.values():
         parser.add_class_arguments(kind)
     return parser

@@ -13,6 +13,8 @@ from captioner.config.decode import MAX_BEAM, MAX_LENGTH, DecodeConfig
 
 AUTO = "auto"
 BUILTIN = "builtin"
+SHIPPED = "pretrained"
+"""What `--from` calls the captioner that ships with the package."""
 ENCODERS = (AUTO, "vgg16", BUILTIN, "small_cnn")
 """Encoders by name; anything else is a `transformers` hub id or a local folder."""
 DECODERS = ("lstm", "attention", "transformer")
@@ -160,7 +162,8 @@ class TrainConfig:
         start_from: folder of a finished build or bundle to begin with the weights of, instead of fresh ones; it must
             have the same decoder and be trained on the same words. Of several folders, with commas between them, the
             mean of the weights (Wortsman et al. 2022); for those that began with the same weights themselves.
-        learning_rate: the highest rate of AdamW, reached after warm-up, then falling as a cosine.
+        learning_rate: the highest rate of AdamW, reached after warm-up, then falling as a cosine; 0.0005 with --from,
+            where no other is given.
         encoder_learning_rate: the same for a pretrained encoder that is trained further.
         weight_decay: of AdamW, on matrices only.
         warmup: share of all steps over which the rate rises from zero.
@@ -177,6 +180,9 @@ class TrainConfig:
         teachers: folders of finished builds or bundles, with commas between them, to learn from word by word as well
             (Hinton et al. 2015); they must know the same words and look at the same features.
         distill: share of the loss that is learning from the teachers; the rest is learning from the true captions.
+        keep: with --from, share of the loss that asks for what the captioner expected before it learned anything
+            new, so that it forgets less (Li and Hoiem 2016, arXiv 1606.09282); 0 learns the new captions alone, and
+            faster.
         average: keep a moving average of the weights beside them, and take that for the model: the share of the old
             average at every step, for example 0.999; 0 keeps none.
         word_presence: weight of a further loss that asks for the words of the captions from the picture alone; helps an
@@ -206,6 +212,7 @@ class TrainConfig:
     samples: int = 5
     teachers: str = ""
     distill: float = 0.5
+    keep: float = 0.3
     average: float = 0.0
     word_presence: float = 0.0
     clip: float = 5.0
@@ -235,6 +242,7 @@ class TrainConfig:
             expected = "empty with --self-critical, which learns from no true captions"
             require(not self.teachers, "teachers", self.teachers, expected)
         require(0 < self.distill <= 1, "distill", self.distill, "a share above 0, at most 1")
+        require(0 <= self.keep < 1, "keep", self.keep, "a share below 1")
         require(self.ground >= 0, "ground", self.ground, "0 (off) or more")
         require(2 <= self.samples <= 100, "samples", self.samples, "2 to 100")
         require(0 <= self.average < 1, "average", self.average, "a share below 1")
@@ -283,9 +291,11 @@ class BuildConfig:
     train: TrainConfig = TrainConfig()
     export: ExportConfig = ExportConfig()
     decode: DecodeConfig = DecodeConfig()  # noqa: RUF009 - frozen, as the others are
+    origin: str = ""
+    """The option `from`: folder of a finished build or bundle to go on from, or `pretrained`; empty begins anew."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.decoder.decoder != "lstm":
+        if self.decoder.decoder != "lstm" and not self.origin:
             expected = f"grid with --decoder {self.decoder.decoder}: one vector a picture leaves nothing to look for"
             require(self.encoder.features == "grid", "features", self.encoder.features, expected)

@@ -16,6 +16,7 @@ from captioner.models.decoders.base import Decoder, DecoderSizes
 from captioner.models.decoders.registry import build_decoder
 from captioner.models.encoders.base import Encoder
 from captioner.models.encoders.registry import build_encoder
+from captioner.text.vocabulary import SPECIAL_TOKENS
 
 
 class CaptionModel(nn.Module):
@@ -70,6 +71,38 @@ def start_from(model: CaptionModel, *trained: Mapping[str, Tensor]) -> None:
                 )
     mean = {name: torch.stack([weights[name].float() for weights in trained]).mean(dim=0) for name in known}
     model.load_state_dict({**wanted, **{name: weight.to(wanted[name].dtype) for name, weight in mean.items()}})
+
+
+def grow_from(model: CaptionModel, trained: Mapping[str, Tensor], vocabulary: int) -> None:
+    """Put the decoder of a trained model with fewer words into a fresh one, whose further words come behind them.
+
+    What belongs to a word that both have is the trained one, bit by bit. A new word begins as the mean of the others,
+    with a little of its own from torch's generator to tell it from the other new ones (J. Hewitt, "Initializing new
+    word embeddings for pretrained language models", 2021): as probable as a word is in the mean.
+
+    Args:
+        model: is changed in place; its encoder, if it has one, stays as it is.
+        trained: the weights of the other.
+        vocabulary: how many token ids the other has.
+
+    Raises `WeightsError` when the decoders differ in more than the number of words.
+    """
+    wanted = {name: weight for name, weight in model.state_dict().items() if name.startswith("decoder.")}
+    theirs = {name: weight for name, weight in trained.items() if name.startswith("decoder.")}
+    if wanted.keys() != theirs.keys():
+        raise WeightsError("the decoder to go on from is of another kind; build both with the same options")
+    grown = {}
+    for name, weight in wanted.items():
+        old = theirs[name]
+        if old.shape == weight.shape:
+            grown[name] = old
+        elif old.shape[1:] == weight.shape[1:] and len(old) == vocabulary < len(weight):
+            words = old[len(SPECIAL_TOKENS) :].float()
+            noise = 0.1 * words.std(dim=0) * torch.randn(len(weight) - vocabulary, *old.shape[1:])
+            grown[name] = torch.cat([old, (words.mean(dim=0) + noise).to(old.dtype)])
+        else:
+            raise WeightsError(f"{name} of the decoder to go on from is of shape {tuple(old.shape)}")
+    model.load_state_dict({**model.state_dict(), **grown})
 
 
 def build_caption_model(

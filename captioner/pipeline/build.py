@@ -16,6 +16,7 @@ from captioner.pipeline.bundle import make_bundle
 from captioner.pipeline.evaluate import CONFIDENCE, FRAMING, SCORES, evaluate_splits
 from captioner.pipeline.export import GRAPHS_AND_WEIGHTS, export
 from captioner.pipeline.features import compute_features, features_are_whole
+from captioner.pipeline.origin import origin_of
 from captioner.pipeline.prepare import digest, open_data, prepare
 from captioner.pipeline.report import make_report
 from captioner.pipeline.stage import Stage, run_stages
@@ -33,6 +34,8 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
     _require_hardware(config.train)
     model_card = _content(config.export.model_card)
     threads = config.train.threads or available_threads()
+    origin = origin_of(config.origin)
+    begun = {} if origin is None else {"from": origin.manifest.created, "words": origin.vocabulary.fingerprint}
     dataset = open_data(config.data, threads=threads)
     workspace.check()
     folder = workspace
@@ -40,9 +43,9 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
         stages = [
             Stage(
                 "prepare",
-                lambda: {"records": digest(dataset), **asdict(config.data)},
+                lambda: {"records": digest(dataset), **asdict(config.data), **begun},
                 [folder.vocabulary, folder.prepared],
-                partial(prepare, dataset, config.data, folder),
+                partial(prepare, dataset, config.data, folder, known=origin.vocabulary if origin else None),
             ),
             Stage(
                 "features",
@@ -56,7 +59,16 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 # Where it is computed, and with how many threads, does not make it another training.
                 _facts(config.decoder, replace(config.train, threads=0, accelerator="auto")),
                 [folder.training / RECORD],
-                partial(train, config.data, config.encoder, config.decoder, config.train, folder, threads=threads),
+                partial(
+                    train,
+                    config.data,
+                    config.encoder,
+                    config.decoder,
+                    config.train,
+                    folder,
+                    threads=threads,
+                    origin=origin,
+                ),
                 unfinished=[folder.training],
             ),
             Stage(

@@ -15,6 +15,7 @@ from captioner.pipeline.encoders import captioner_named
 from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features
+from captioner.pipeline.origin import origin_of
 from captioner.pipeline.train import RECORD, folders_in
 from captioner.pipeline.workspace import Workspace, read_json, read_lines
 from captioner.text.vocabulary import Vocabulary
@@ -57,6 +58,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
             "versions": _versions(),
             **training,
             **_logs_of(started_from=config.train.start_from, teachers=config.train.teachers),
+            **_going_on(config),
         },
         scores=tuple(read_json(workspace.evaluation / SCORES)),
         confidence=read_json(workspace.evaluation / CONFIDENCE),
@@ -79,6 +81,12 @@ def _logs_of(**options: str) -> dict[str, list[Any]]:
         for name, option in options.items()
         if option
     }
+
+
+def _going_on(config: BuildConfig) -> dict[str, Any]:
+    """What the manifest of the captioner that the build went on from says of its training."""
+    origin = origin_of(config.origin)
+    return {} if origin is None else {"from": origin.manifest.training}
 
 
 def _licences(config: BuildConfig, features: Features) -> dict[str, str]:

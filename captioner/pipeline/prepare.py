@@ -39,8 +39,10 @@ def digest(dataset: CaptionDataset) -> str:
     return total.hexdigest()
 
 
-def prepare(dataset: CaptionDataset, config: DataConfig, workspace: Workspace) -> str:
-    """Write vocabulary and counts.
+def prepare(
+    dataset: CaptionDataset, config: DataConfig, workspace: Workspace, *, known: Vocabulary | None = None
+) -> str:
+    """Write vocabulary and counts; `known` are words to begin with, which keep their ids.
 
     Raises:
         DataError: too much is bad, or there is nothing to train on or to choose by.
@@ -50,7 +52,11 @@ def prepare(dataset: CaptionDataset, config: DataConfig, workspace: Workspace) -
         print(log.summary(), file=sys.stderr)  # noqa: T201
     log.check(dataset.listed, config.max_bad_share)
     counts = Counter(dict.fromkeys(dataset.splits, 0))
-    vocabulary = Vocabulary.build(_training_captions(dataset, counts), config.min_count)
+    training = _training_captions(dataset, counts)
+    if known is None:
+        vocabulary = Vocabulary.build(training, config.min_count)
+    else:
+        vocabulary = known.extended(training, config.min_count)
     for split in ("train", "dev"):
         if not counts[split]:
             raise DataError(f"{dataset.name} has no pictures in its {split} split; training needs train and dev")
@@ -69,7 +75,8 @@ def prepare(dataset: CaptionDataset, config: DataConfig, workspace: Workspace) -
         },
     )
     found = ", ".join(f"{count:,} {split}" for split, count in counts.items())
-    return f"{found}; {len(vocabulary):,} words"
+    new = "" if known is None else f", {len(vocabulary) - len(known):,} of them new"
+    return f"{found}; {len(vocabulary):,} words{new}"
 
 
 def _training_captions(dataset: CaptionDataset, counts: Counter[str]) -> Iterator[str]:

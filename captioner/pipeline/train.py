@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ from captioner.pipeline.workspace import Workspace, read_lines, write_json
 from captioner.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from captioner.models.caption_model import CaptionModel
     from captioner.models.decoders.base import DecoderSizes
-    from captioner.training.distillation import Teachers
 
 RECORD = "record.json"
 
@@ -43,17 +44,19 @@ def train(
     workspace: Workspace,
     *,
     threads: int,
+    origin: Bundle | None = None,
 ) -> str:
-    """Train, and leave checkpoints, log and record in the workspace.
+    """Train, and leave checkpoints, log and record in the workspace; `origin` is the captioner to go on from.
 
     Raises:
         TrainingError: the loss is not a number, or the checkpoints in the folder are of another model.
         WeightsError: the captioner to start from is not there, or another one.
     """
     from captioner.export import load_weights
-    from captioner.models.caption_model import build_caption_model, start_from
+    from captioner.models.caption_model import build_caption_model, grow_from, start_from
     from captioner.models.decoders.base import DecoderSizes
     from captioner.training.data import CaptionData
+    from captioner.training.distillation import Teachers
     from captioner.training.fit import fit
     from captioner.training.module import CaptionTask
     from captioner.training.prepared import PreparedSplit
@@ -64,6 +67,13 @@ def train(
     sizes = DecoderSizes(features.encoder.feature_shape, len(vocabulary), vocabulary.pad)
     together = features.encoder.trained_with_decoder
     model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
+    if origin is not None:
+        before = len(origin.vocabulary)
+        smaller = build_caption_model(decoder, replace(sizes, vocabulary=before), seed=config.seed)
+        try:
+            grow_from(model, load_weights(origin.folder, smaller), before)
+        except WeightsError as error:
+            raise WeightsError(f"--from {origin.folder}: {error.message}") from None
     if config.start_from:
         named = [_finished("--start-from", folder, vocabulary) for folder in folders_in(config.start_from)]
         try:
@@ -82,7 +92,11 @@ def train(
             baseline=config.self_critical,
             max_length=data.max_words,
         )
-    teachers = _teachers(config.teachers, vocabulary, features, sizes) if config.teachers else None
+    teachers = None
+    if config.teachers:
+        teachers = Teachers(_teachers(config.teachers, vocabulary, features, sizes), config.distill)
+    elif origin is not None and config.keep > 0:
+        teachers = Teachers([deepcopy(model)], config.keep)  # as it is before it learns
     task = CaptionTask(model, config, vocabulary.special, score_dev, data.max_words, sizes, critic, teachers)
     batches = CaptionData(
         training,
@@ -117,11 +131,11 @@ def _finished(option: str, folder: Path, vocabulary: Vocabulary) -> Bundle:
     return bundle
 
 
-def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: DecoderSizes) -> Teachers:
+def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: DecoderSizes) -> list[CaptionModel]:
     """The captioners to learn from. Raises WeightsError when one does not fit the student."""
     from captioner.export import load_weights
     from captioner.models.caption_model import start_from
-    from captioner.training.distillation import Teachers, teacher_network
+    from captioner.training.distillation import teacher_network
 
     if features.encoder.trained_with_decoder:
         raise ConfigError("--teachers: they look at features of a frozen encoder; leave --finetune away")
@@ -139,4 +153,4 @@ def _teachers(named: str, vocabulary: Vocabulary, features: Features, sizes: Dec
         except WeightsError as error:
             raise WeightsError(f"--teachers {name}: {error.message}") from None
         models.append(model)
-    return Teachers(models)
+    return models

@@ -72,6 +72,15 @@ class Vocabulary:
             )
         return cls(tuple(sorted(kept, key=lambda word: (-counts[word], word))))
 
+    def extended(self, captions: Iterable[str], min_count: int) -> Vocabulary:
+        """These words with their ids, and behind them the words of `captions` that `build` would take and are not here.
+
+        With no new word it is the same vocabulary.
+        """
+        counts = Counter(word for caption in captions for word in split_words(caption) if word not in self._ids)
+        new = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        return Vocabulary((*self.words, *new))
+
     @property
     def special(self) -> SpecialTokens:
         """The ids of the tokens that are not words."""

@@ -25,9 +25,10 @@ from captioner.models.decoders.registry import build_decoder
 class Teachers:
     """Finished captioners that look at the features that the student looks at."""
 
-    def __init__(self, models: Sequence[CaptionModel]) -> None:
-        """Take at least one model; they learn nothing more."""
+    def __init__(self, models: Sequence[CaptionModel], share: float) -> None:
+        """Take at least one model, and the share of the loss that is learning from them; they learn nothing more."""
         self._models = [model.eval().requires_grad_(False) for model in models]
+        self.share = share
 
     @torch.inference_mode()
     def probabilities(self, features: Tensor, owner: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:

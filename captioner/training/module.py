@@ -101,7 +101,7 @@ class CaptionTask(lightning.LightningModule):
         loss = caption_loss(logits, batch.tokens, batch.lengths, self._config.label_smoothing)
         if teachers is not None:
             expected = teachers.probabilities(features.detach(), *parts)
-            loss = loss + self._config.distill * (distillation_loss(logits, expected) - loss)
+            loss = loss + teachers.share * (distillation_loss(logits, expected) - loss)
         return loss, attended
 
     def _policy_loss(self, features: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor | None]:

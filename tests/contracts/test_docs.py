@@ -96,6 +96,6 @@ def test_every_dependency_is_explained():
 def test_recipes_have_no_unknown_keys():
     import yaml
 
-    known = {field.name for kind in SECTIONS.values() for field in fields(kind)} | {"out", "cache"}
+    known = {field.name for kind in SECTIONS.values() for field in fields(kind)} | {"out", "cache", "from"}
     for recipe in (ROOT / "configs").glob("*.yaml"):
         assert set(yaml.safe_load(recipe.read_text(encoding="utf-8"))) <= known, recipe.name

@@ -45,13 +45,13 @@ def test_the_loss_is_the_cross_entropy_with_what_is_expected():
 
 def test_several_teachers_are_the_mean_of_their_probabilities():
     one, two = model_of(1), model_of(2, DecoderConfig(decoder="transformer", hidden=8, layers=1, heads=2))
-    found = Teachers([one, two]).probabilities(*BATCH).numpy()
+    found = Teachers([one, two], 0.5).probabilities(*BATCH).numpy()
     np.testing.assert_allclose(found, (expectations(one) + expectations(two)) / 2, atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_student_becomes_its_teachers():
-    teachers = Teachers([model_of(1), model_of(2)])
+    teachers = Teachers([model_of(1), model_of(2)], 0.5)
     expected = teachers.probabilities(*BATCH)
     student = model_of(3, DecoderConfig(decoder="attention", embed=16, hidden=32, dropout=0.0)).train()
     optimizer = torch.optim.AdamW(student.parameters(), lr=0.02, weight_decay=0.0)
@@ -72,7 +72,7 @@ def test_a_teacher_comes_out_of_manifest_and_weights_as_it_was():
     model = model_of(5)
     network = teacher_network(manifest_of(), SIZES)
     start_from(network, {**model.state_dict(), "encoder.layer": torch.zeros(2)})
-    expected = Teachers([network]).probabilities(*BATCH)
+    expected = Teachers([network], 0.5).probabilities(*BATCH)
     np.testing.assert_allclose(expected, expectations(model), atol=1e-7)
     assert not network.training
     assert not any(weight.requires_grad for weight in network.parameters())

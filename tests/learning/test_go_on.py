@@ -1,0 +1,69 @@
+"""A captioner that goes on with new data learns its words, and forgets little of what it knew."""
+
+import json
+from itertools import islice
+
+import pytest
+
+pytest.importorskip("torch")
+
+from captioner.cli import build as build_verb  # noqa: E402
+from captioner.datasets.scenes import ScenesDataset  # noqa: E402
+from captioner.runtime.captioner import load  # noqa: E402
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+NEW = "triangle"
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return ScenesDataset.open("scenes")
+
+
+def has_new(record):
+    return any(NEW in caption for caption in record.captions)
+
+
+def write(folder, records):
+    folder.mkdir()
+    for record in records:
+        (folder / f"{record.image_id}.png").write_bytes(record.source.read_bytes())
+        (folder / f"{record.image_id}.txt").write_text("\n".join(record.captions), encoding="utf-8")
+
+
+def build(folder, *arguments):
+    options = ("--batch-size", "16", "--patience", "20", "--min-count", "1", "--beam", "1", "--cache", folder / "cache")
+    assert build_verb.main([str(each) for each in (*arguments, *options)]) == 0
+
+
+def true_share(bundle, records, judge):
+    captions = load(bundle).iter_captions([record.source for record in records], workers=2, beam=3)
+    said = [caption.text for caption in captions]
+    true = sum(judge(record.image_id, text) for record, text in zip(records, said, strict=True))
+    return true / len(records), sum(NEW in text for text in said) / len(records)
+
+
+def test_new_words_are_learned_and_old_ones_not_forgotten(scenes, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTIONER_CACHE", str(tmp_path / "cache"))
+    train, held_back = list(islice(scenes.records("train"), 1500)), list(scenes.records("dev"))
+    old, new = ([record for record in held_back if has_new(record) == with_new] for with_new in (False, True))
+    write(tmp_path / "old", [record for record in train if not has_new(record)])
+    write(tmp_path / "new", [record for record in train if has_new(record)][:300])
+    first, second = tmp_path / "first", tmp_path / "second"
+    sizes = ("--embed", "64", "--hidden", "128", "--dropout", "0.2")
+    build(tmp_path, "--data", tmp_path / "old", "--encoder", "builtin", *sizes, "--epochs", "20", "--out", first)
+    build(tmp_path, "--data", tmp_path / "new", "--from", first, "--epochs", "10", "--out", second)
+
+    words = [json.loads((folder / "bundle" / "vocabulary.json").read_text())["tokens"] for folder in (first, second)]
+    assert NEW not in words[0]
+    assert NEW in words[1]
+    assert words[1][: len(words[0])] == words[0]
+    before, _ = true_share(first / "bundle", old, scenes.judge)
+    after, said_needlessly = true_share(second / "bundle", old, scenes.judge)
+    _, never = true_share(first / "bundle", new, scenes.judge)
+    _, said = true_share(second / "bundle", new, scenes.judge)
+    print(before, after, said_needlessly, never, said)
+    assert never == 0
+    assert said > 0.8
+    assert after > before - 0.1
