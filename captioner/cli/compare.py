@@ -47,7 +47,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     from captioner.metrics.base import CaptionPairs
     from captioner.metrics.bootstrap import compare
     from captioner.metrics.evaluate import METRICS
-    from captioner.metrics.tokenizer import tokenize
 
     first, second = read_predictions(arguments.first), read_predictions(arguments.second)
     references = (
@@ -66,7 +65,7 @@ def _compare(arguments: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     ours = CaptionPairs.from_texts(one.predictions, one.references)
-    theirs = ours.with_predictions([tuple(tokenize(other.predictions[image_id])) for image_id in one.predictions])
+    theirs = ours.with_predictions(ours.cut(other.predictions[image_id] for image_id in one.predictions))
     found = compare(
         [metric.statistics(ours) for metric in METRICS.values()],
         [metric.statistics(theirs) for metric in METRICS.values()],

@@ -20,6 +20,8 @@ ENCODERS = (AUTO, "vgg16", BUILTIN, "small_cnn")
 DECODERS = ("lstm", "attention", "transformer")
 SELF_CRITICAL = ("off", "mean", "greedy")
 INJECT = ("par", "init", "pre", "merge")
+TOKENIZERS = (AUTO, "words", "subwords")
+MIN_PIECES, MAX_PIECES = 16, 1_000_000
 FEATURE_KINDS = ("pooled", "grid")
 FRAMINGS = ("whole", "center")
 QUANTIZATIONS = ("none", "int8")
@@ -39,8 +41,11 @@ class DataConfig:
         image_column: column or field that names the picture or holds its bytes; empty finds it.
         caption_column: column or field with the caption or captions; empty finds it.
         limit: use only the first N pictures of each split, for trying things; 0 uses all.
-        min_count: a word must occur this often in the training captions to enter the vocabulary.
-        max_words: longer captions are cut to this many words for training; at most 999.
+        tokenizer: `words`; `subwords`, pieces of words (Sennrich et al. 2016), for scripts without spaces between words
+            and for very many words; `auto` looks at the training captions.
+        vocabulary_size: of `subwords`, at most so many pieces.
+        min_count: a word, or a piece, must occur this often in the training captions to enter the vocabulary.
+        max_words: longer captions are cut to this many words or pieces for training; at most 999.
         max_bad_share: stop when more than this share of the pictures is missing, corrupt or without a caption.
     """
 
@@ -49,6 +54,8 @@ class DataConfig:
     image_column: str = ""
     caption_column: str = ""
     limit: int = 0
+    tokenizer: str = AUTO
+    vocabulary_size: int = 8000
     min_count: int = 5
     max_words: int = 30
     max_bad_share: float = 0.05
@@ -56,6 +63,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_types(self)
         require(self.limit >= 0, "limit", self.limit, "0 (all) or a positive number of pictures")
+        one_of("tokenizer", self.tokenizer, TOKENIZERS)
+        expected = f"{MIN_PIECES} to {MAX_PIECES}"
+        require(MIN_PIECES <= self.vocabulary_size <= MAX_PIECES, "vocabulary_size", self.vocabulary_size, expected)
         require(self.min_count >= 1, "min_count", self.min_count, "1 or more")
         most = MAX_LENGTH - 1  # the end token follows
         require(1 <= self.max_words <= most, "max_words", self.max_words, f"1 to {most}")

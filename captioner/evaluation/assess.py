@@ -17,7 +17,6 @@ from captioner.metrics.evaluate import METRICS, score_people, score_with_interva
 from captioner.metrics.framing import most_typical
 from captioner.metrics.health import Health, examine
 from captioner.metrics.table import format_table
-from captioner.metrics.tokenizer import tokenize
 from captioner.metrics.tutorial import tutorial_bleu
 from captioner.types import Score
 
@@ -126,7 +125,7 @@ def assess(
     }
     computed = [metric for name, metric in ALL_METRICS.items() if name not in missing]
     quick = [metric for metric in computed if metric.name in METRICS]
-    words = [tuple(tokenize(caption)) for caption in training]
+    words = pairs.cut(training)
     return Assessment(
         pictures=len(pairs),
         scores=score_with_intervals(pairs, computed),

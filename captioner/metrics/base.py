@@ -7,15 +7,15 @@ metrics that look at the same pairs share the work.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from captioner.errors import MetricError
+from captioner.metrics.cutting import cutting_for
 from captioner.metrics.ngrams import MAX_ORDER, NgramCounts, References
-from captioner.metrics.tokenizer import tokenize
 from captioner.types import Score
 
 _NAMED_IN_ERRORS = 3
@@ -38,15 +38,19 @@ class CaptionPairs:
         no reference or a plain string instead of a list of them.
         """
         check_captions(predictions, references)
+        theirs = [references[image_id] for image_id in predictions]
+        cutting = cutting_for(text for captions in theirs for text in captions)
         return cls(
-            tuple(tuple(tokenize(text)) for text in predictions.values()),
-            References(
-                tuple(tuple(tuple(tokenize(text)) for text in references[image_id]) for image_id in predictions)
-            ),
+            tuple(tuple(cutting(text)) for text in predictions.values()),
+            References(tuple(tuple(tuple(cutting(text)) for text in captions) for captions in theirs), cutting),
         )
 
     def __len__(self) -> int:
         return len(self.predictions)
+
+    def cut(self, texts: Iterable[str]) -> list[tuple[str, ...]]:
+        """The words of other captions, cut as these are."""
+        return [tuple(self.references.cutting(text)) for text in texts]
 
     def with_predictions(self, predictions: Sequence[tuple[str, ...]]) -> CaptionPairs:
         """The same references beside other predictions; what was computed of the references is kept."""
@@ -88,7 +92,7 @@ class CaptionPairs:
         """The protocol in one line, such as `CIDEr|tok:ptb|refs:5|variant:d|version:1`; `refs:1-5` where they vary."""
         counts = self.references.counts_per_image
         references = f"refs:{counts.min()}" if counts.min() == counts.max() else f"refs:{counts.min()}-{counts.max()}"
-        return f"{name}|tok:ptb|{references}|variant:{variant}|version:1"
+        return f"{name}|tok:{self.references.cutting.value}|{references}|variant:{variant}|version:1"
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,8 @@ def leave_one_out(references: References) -> list[CaptionPairs]:
     for number in range(max(map(len, several), default=0)):
         left_out = [number % len(captions) for captions in several]
         others = tuple(each[:out] + each[out + 1 :] for each, out in zip(several, left_out, strict=True))
-        rounds.append(
-            CaptionPairs(tuple(each[out] for each, out in zip(several, left_out, strict=True)), References(others))
-        )
+        chosen = tuple(each[out] for each, out in zip(several, left_out, strict=True))
+        rounds.append(CaptionPairs(chosen, References(others, references.cutting)))
     return rounds
 
 

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from captioner.metrics.cutting import Cutting
+
 MAX_ORDER = 4
 """The longest run that caption metrics look at, in words."""
 
@@ -89,6 +91,8 @@ class References:
 
     words: tuple[tuple[tuple[str, ...], ...], ...]
     """The words of at least one caption a picture."""
+    cutting: Cutting = Cutting.PTB
+    """What cut them."""
     _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, make: Callable[[References], T]) -> T:

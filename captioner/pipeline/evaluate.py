@@ -35,7 +35,6 @@ from captioner.metrics.framing import most_typical
 from captioner.metrics.health import examine
 from captioner.metrics.likelihood import perplexity, retrieval
 from captioner.metrics.table import format_table
-from captioner.metrics.tokenizer import tokenize
 from captioner.metrics.tutorial import tutorial_bleu
 from captioner.pipeline.exported import AT_ONCE, Exported, batches
 from captioner.pipeline.workspace import Workspace, read_lines, write_json, write_text
@@ -72,9 +71,6 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
     """Write predictions a split and search, all scores, and what frames those of the headline split."""
     model = Exported.open(workspace, threads)
     shutil.rmtree(workspace.evaluation, ignore_errors=True)  # captions of other searches than the present ones
-    training = [
-        tuple(tokenize(caption)) for line in read_lines(workspace.pictures("train")) for caption in line["captions"]
-    ]
     rows: list[dict[str, Any]] = []
     headline = ""
     for split in scored_splits(dataset):
@@ -88,7 +84,7 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
             found = _caption(model, pictures, decoding, f"{split}, {search}")
             captions = [model.vocabulary.decode(candidate.tokens) for candidate in found]
             predictions = dict(zip(references, captions, strict=True))
-            pairs = words.with_predictions([tuple(tokenize(caption)) for caption in captions])
+            pairs = words.with_predictions(words.cut(captions))
             scores = (*_truth(predictions, dataset.judge), *score_with_intervals(pairs))
             _write_predictions(workspace, model.vocabulary, split, search, pictures, found, scores)
             columns[search] = scores
@@ -100,6 +96,9 @@ def evaluate_splits(dataset: CaptionDataset, config: DecodeConfig, workspace: Wo
             rows += [{"split": split, "search": search, **score_row(score)} for score in slow]
             headline = f"{split}, {search}: " + ", ".join(_short(score) for score in scores if _is_headline(score))
             _write_confidence(workspace, split, search, found, scores)
+            training = words.cut(
+                caption for line in read_lines(workspace.pictures("train")) for caption in line["captions"]
+            )
             framing = [*frame(pairs, training), _nearest(model, pictures, pairs, workspace)]
             columns |= {line.label: line.scores for line in framing if line.scores}
             health = examine(pairs, training)
@@ -180,7 +179,7 @@ def _nearest(model: Exported, pictures: Sequence[Mapping[str, Any]], pairs: Capt
         best = np.maximum(best, likeness)
     captions = []
     for each in place:
-        own = [tuple(tokenize(caption)) for caption in training[each]["captions"]]
+        own = pairs.cut(training[each]["captions"])
         captions.append(own[most_typical(own)])
     return Line(
         NEAREST,

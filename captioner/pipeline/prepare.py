@@ -18,6 +18,7 @@ from captioner.datasets.problems import ProblemLog
 from captioner.datasets.registry import open_dataset
 from captioner.errors import DataError
 from captioner.pipeline.workspace import Workspace, write_json
+from captioner.text.choice import build_vocabulary
 from captioner.text.vocabulary import Vocabulary
 
 READ_BY = ("data", "format", "image_column", "caption_column", "limit")
@@ -54,7 +55,7 @@ def prepare(
     counts = Counter(dict.fromkeys(dataset.splits, 0))
     training = _training_captions(dataset, counts)
     if known is None:
-        vocabulary = Vocabulary.build(training, config.min_count)
+        vocabulary = build_vocabulary(training, config.tokenizer, config.min_count, config.vocabulary_size)
     else:
         vocabulary = known.extended(training, config.min_count)
     for split in ("train", "dev"):
@@ -76,7 +77,7 @@ def prepare(
     )
     found = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     new = "" if known is None else f", {len(vocabulary) - len(known):,} of them new"
-    return f"{found}; {len(vocabulary):,} words{new}"
+    return f"{found}; {len(vocabulary):,} {vocabulary.unit}{new}"
 
 
 def _training_captions(dataset: CaptionDataset, counts: Counter[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from captioner.errors import VocabularyError
 from captioner.text.normalize import RULES
@@ -19,6 +19,9 @@ from captioner.types import SpecialTokens
 
 SPECIAL_TOKENS = ("<pad>", "<startseq>", "<endseq>", "<unk>")
 """The tokens that are not words, in the order of their ids; no caption contains them, as words have no brackets."""
+
+SUBWORD_RULES = "subwords-v1"
+"""The rules of `SubwordVocabulary`: those of words, and then merges (`captioner/text/subwords.py`)."""
 
 FORMAT = 1
 """The version of `vocabulary.json` that this file writes and reads."""
@@ -33,6 +36,8 @@ _MAX_BYTES = 256 * 2**20
 class Vocabulary:
     """The words that a captioner can say; their ids follow those of the special tokens.
 
+    `SubwordVocabulary` has pieces of words in their place; what reads and writes captions need not know which it is.
+
     Raises `VocabularyError` when there are no words or too many, or when one is empty, has spaces or control characters
     in it, or is there twice.
     """
@@ -40,6 +45,11 @@ class Vocabulary:
     words: tuple[str, ...]
     """The words, the most frequent first, without the special tokens."""
     _ids: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    rules: ClassVar[str] = RULES
+    """The name of the rules by which captions are cut."""
+    unit: ClassVar[str] = "words"
+    """What they are cut into."""
 
     def __post_init__(self) -> None:
         _require(len(self.words) >= 1, "tokens", "has no words")
@@ -60,11 +70,11 @@ class Vocabulary:
         Ordered by falling count, words of equal count by code point: the same captions, in any order, give the same
         vocabulary. Raises `VocabularyError` when no word is frequent enough.
         """
-        counts: Counter[str] = Counter()
-        for caption in captions:
-            counts.update(split_words(caption))
-        if not counts:
-            raise VocabularyError("there are no words in the training captions; check that the data set has captions")
+        return cls.from_counts(count_words(captions), min_count)
+
+    @classmethod
+    def from_counts(cls, counts: Counter[str], min_count: int) -> Vocabulary:
+        """The same of words that are counted already."""
         kept = [word for word, count in counts.items() if count >= min_count]
         if not kept:
             raise VocabularyError(
@@ -112,7 +122,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The ids of the words of a caption, without begin and end; `unk` for words that are not here."""
-        return [self._ids.get(word, _SPECIAL.unk) for word in split_words(text)]
+        return [self._ids.get(word, _SPECIAL.unk) for word in self._split(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words with these ids, with spaces between them; special tokens are left out.
@@ -128,6 +138,12 @@ class Vocabulary:
                 )
             if token >= len(SPECIAL_TOKENS):
                 said.append(self.words[token - len(SPECIAL_TOKENS)])
+        return self._join(said)
+
+    def _split(self, text: str) -> list[str]:
+        return split_words(text)
+
+    def _join(self, said: list[str]) -> str:
         return " ".join(said)
 
     @property
@@ -138,21 +154,30 @@ class Vocabulary:
 
     def to_json(self) -> dict[str, Any]:
         """What `vocabulary.json` holds; the place of a token in the list is its id."""
-        return {"format": FORMAT, "rules": RULES, "tokens": [*SPECIAL_TOKENS, *self.words]}
+        return {"format": FORMAT, "rules": self.rules, "tokens": [*SPECIAL_TOKENS, *self.words]}
 
-    @classmethod
-    def from_json(cls, data: object) -> Vocabulary:
-        """The mirror of `to_json`. Raises `VocabularyError` that names the field which is wrong."""
-        if not isinstance(data, dict) or data.keys() != {"format", "rules", "tokens"}:
+    @staticmethod
+    def from_json(data: object) -> Vocabulary:
+        """The mirror of `to_json`, for either kind. Raises `VocabularyError` that names the field which is wrong."""
+        if not isinstance(data, dict) or data.keys() - {"merges"} != {"format", "rules", "tokens"}:
             raise VocabularyError("a vocabulary is a JSON object with the fields format, rules and tokens")
         version, rules, tokens = data["format"], data["rules"], data["tokens"]
         _require(type(version) is int and version >= 1, "format", f"is {version!r}; expected {FORMAT}")
         _require(version <= FORMAT, "format", f"is {version}, newer than this captioner reads; upgrade captioner")
-        _require(rules == RULES, "rules", f"is {rules!r}, which this captioner does not know; expected {RULES!r}")
+        expected = f"{RULES!r} or {SUBWORD_RULES!r}"
+        known = rules in (RULES, SUBWORD_RULES)
+        _require(known, "rules", f"is {rules!r}, which this captioner does not know; expected {expected}")
+        _require(("merges" in data) == (rules == SUBWORD_RULES), "merges", f"goes with the rules {SUBWORD_RULES} alone")
         _require(isinstance(tokens, list), "tokens", "is not a list")
         beginning = tuple(tokens[: len(SPECIAL_TOKENS)])
         _require(beginning == SPECIAL_TOKENS, "tokens", "does not begin with " + " ".join(SPECIAL_TOKENS))
-        return cls(tuple(tokens[len(SPECIAL_TOKENS) :]))
+        entries = tuple(tokens[len(SPECIAL_TOKENS) :])
+        if rules == RULES:
+            return Vocabulary(entries)
+        from captioner.text.subwords import SubwordVocabulary  # only for captioners that have them
+
+        _require(isinstance(data["merges"], list), "merges", "is not a list")
+        return SubwordVocabulary(entries, tuple(data["merges"]))
 
     def save(self, path: Path) -> None:
         """Write `vocabulary.json`, one token a line, whole or not at all.
@@ -169,9 +194,12 @@ class Vocabulary:
             if temporary.exists():
                 temporary.unlink()
 
-    @classmethod
-    def load(cls, path: Path) -> Vocabulary:
-        """Read what `save` wrote. Raises `VocabularyError` when it is missing, damaged or of a newer format."""
+    @staticmethod
+    def load(path: Path) -> Vocabulary:
+        """Read what `save` wrote, of either kind.
+
+        Raises `VocabularyError` when it is missing, damaged or of a newer format.
+        """
         try:
             size = path.stat().st_size
             if size > _MAX_BYTES:
@@ -182,9 +210,19 @@ class Vocabulary:
         except (ValueError, RecursionError) as error:
             raise VocabularyError(f"the vocabulary {path} is damaged: it is not JSON in UTF-8") from error
         try:
-            return cls.from_json(data)
+            return Vocabulary.from_json(data)
         except VocabularyError as error:
             raise VocabularyError(f"the vocabulary {path} cannot be used: {error.message}") from error
+
+
+def count_words(captions: Iterable[str]) -> Counter[str]:
+    """How often each word occurs. Raises `VocabularyError` when there is none."""
+    counts: Counter[str] = Counter()
+    for caption in captions:
+        counts.update(split_words(caption))
+    if not counts:
+        raise VocabularyError("there are no words in the training captions; check that the data set has captions")
+    return counts
 
 
 def _require(condition: bool, name: str, problem: str) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from captioner.cli import build as build_verb  # noqa: E402
-from captioner.datasets.scenes import ScenesDataset  # noqa: E402
-from captioner.runtime.captioner import load  # noqa: E402
+from captioner.cli import build as build_verb
+from captioner.datasets.scenes import ScenesDataset
+from captioner.runtime.captioner import load
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -46,14 +46,26 @@ def true_share(bundle, records, judge):
 
 def test_new_words_are_learned_and_old_ones_not_forgotten(scenes, tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONER_CACHE", str(tmp_path / "cache"))
-    train, held_back = list(islice(scenes.records("train"), 1500)), list(scenes.records("dev"))
+    train, held_back = list(islice(scenes.records("train"), 1200)), list(islice(scenes.records("dev"), 200))
     old, new = ([record for record in held_back if has_new(record) == with_new] for with_new in (False, True))
     write(tmp_path / "old", [record for record in train if not has_new(record)])
-    write(tmp_path / "new", [record for record in train if has_new(record)][:300])
+    write(tmp_path / "new", [record for record in train if has_new(record)][:250])
     first, second = tmp_path / "first", tmp_path / "second"
     sizes = ("--embed", "64", "--hidden", "128", "--dropout", "0.2")
     build(tmp_path, "--data", tmp_path / "old", "--encoder", "builtin", *sizes, "--epochs", "20", "--out", first)
-    build(tmp_path, "--data", tmp_path / "new", "--from", first, "--epochs", "10", "--out", second)
+    build(
+        tmp_path,
+        "--data",
+        tmp_path / "new",
+        "--from",
+        first,
+        "--epochs",
+        "20",
+        "--learning-rate",
+        "0.001",
+        "--out",
+        second,
+    )
 
     words = [json.loads((folder / "bundle" / "vocabulary.json").read_text())["tokens"] for folder in (first, second)]
     assert NEW not in words[0]
