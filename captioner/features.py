@@ -27,10 +27,10 @@ import numpy as np
 from captioner.chunks import map_chunks
 from captioner.errors import FeatureError, ImageError
 from captioner.images import PreprocessSpec, decode_image
+from captioner.row_index import KEY_BYTES, RowIndex
 from captioner.types import Record
 from captioner.views import is_part, view_key, view_of
 
-KEY_BYTES = 32
 DTYPES = ("float16", "uint8")
 
 
@@ -63,8 +63,7 @@ class FeatureStore:
             self._repair()
         except OSError as error:
             raise FeatureError(f"cannot write features to {self.folder}: {error.strerror}") from None
-        keys = self._keys_path.read_bytes()
-        self._row_of = {keys[i : i + KEY_BYTES]: i // KEY_BYTES for i in range(0, len(keys), KEY_BYTES)}
+        self._rows = RowIndex(self._keys_path)
 
     @property
     def _rows_path(self) -> Path:
@@ -89,11 +88,11 @@ class FeatureStore:
         os.truncate(self._keys_path, rows * KEY_BYTES)
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self._rows)
 
     def row_of(self, key: bytes) -> int | None:
         """The row of the picture with this key, or None."""
-        return self._row_of.get(key)
+        return self._rows.find(key)
 
     def append(self, keys: Sequence[bytes], rows: np.ndarray) -> None:
         """Add one row a key; keys that are there already are left as they are. Durable when it returns.
@@ -109,7 +108,7 @@ class FeatureStore:
             raise FeatureError(
                 "the encoder gave features that float16 cannot hold; its weights or preprocessing are wrong"
             )
-        new = {key: index for index, key in enumerate(keys) if key not in self._row_of}
+        new = {key: index for index, key in enumerate(keys) if self._rows.find(key) is None}
         try:
             _append_durably(self._rows_path, stored[list(new.values())].tobytes())
             _append_durably(self._keys_path, b"".join(new))
@@ -117,8 +116,7 @@ class FeatureStore:
             with suppress(OSError):
                 self._cut(len(self))  # a part of a row would shift all that are added later
             raise FeatureError(f"cannot write features to {self.folder}: {error.strerror}") from None
-        for key in new:
-            self._row_of[key] = len(self._row_of)
+        self._rows.add(new)
 
     def reader(self) -> RowReader:
         """A reader of the rows that are there now; it holds no keys, and can be sent to another process."""

@@ -168,7 +168,7 @@ class TrainConfig:
 
     Args:
         epochs: at most this many passes over the training pictures; 0 takes what `--start-from` gives as it is.
-        batch_size: pictures in a batch; each brings all its captions.
+        batch_size: pictures in a batch, of all processes together; each brings all its captions.
         start_from: folder of a finished build or bundle to begin with the weights of, instead of fresh ones; it must
             have the same decoder and be trained on the same words. Of several folders, with commas between them, the
             mean of the weights (Wortsman et al. 2022); for those that began with the same weights themselves.
@@ -205,7 +205,8 @@ class TrainConfig:
         threads: processor threads, at most 256; 0 takes all cores that this process may use.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
         accelerator: as in Lightning: `auto`, `cpu`, `gpu`, `cuda`, `mps` or `tpu`.
-        devices: how many GPUs or processes; 0 takes all GPUs. Each takes its share of every epoch's batches.
+        devices: how many GPUs or processes; 0 takes all GPUs. Each takes its share of every batch, so that the captioner
+            is that of one process, but for rounding and dropout.
     """
 
     epochs: int = 12

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from captioner.errors import DataError
 from captioner.features import Extracted, FeatureStore, Represent, RowReader, extract
 from captioner.images import DECODING, PreprocessSpec
 from captioner.pipeline.encoders import EncoderFacts, open_encoder
-from captioner.pipeline.workspace import Workspace, read_json, write_json, write_text
+from captioner.pipeline.workspace import Workspace, lines_of, read_json, write_json
 from captioner.runtime.session import OnnxEncoder
 from captioner.text.vocabulary import Vocabulary
 
@@ -97,8 +97,9 @@ def compute_features(
         WeightsError: the encoder's weights cannot be had.
     """
     log = ProblemLog(dataset.problems)
-    splits: dict[str, list[Extracted]] = {}
-    seen: dict[bytes, str] = {}
+    vocabulary = Vocabulary.load(workspace.vocabulary)
+    kept: dict[str, int] = {}
+    seen = _SplitOfRow()
     with workspace.lock_cache():
         encoder, spec, graph = open_encoder(config, workspace)
         store, represent = _open_store(spec, graph, encoder.feature_shape, workspace)
@@ -114,7 +115,7 @@ def compute_features(
                 leave=False,
                 disable=not sys.stderr.isatty(),
             )
-            splits[split] = list(_good(bar, split, seen, log))
+            kept[split] = _write_split(_good(bar, split, seen, log), vocabulary, data.max_words, workspace, split)
     fresh = _found_now(log, dataset)
     if fresh.problems:
         print(fresh.summary(), file=sys.stderr)  # noqa: T201
@@ -122,16 +123,12 @@ def compute_features(
     fresh.check(sum(read_json(workspace.prepared)["splits"].values()), data.max_bad_share)  # all, or the first few
 
     for split in dataset.splits:
-        if not splits[split]:
+        if not kept[split]:
             raise DataError(f"{dataset.name} has no readable pictures in its {split} split; mend it, or take it away")
 
-    vocabulary = Vocabulary.load(workspace.vocabulary)
-    for split, pictures in splits.items():
-        _write_split(pictures, vocabulary, data.max_words, workspace, split)
     left_out = tuple(log.summary().splitlines())
     Features(encoder, spec, graph, store.reader(), left_out).save(workspace.features)
-    kept = sum(len(pictures) for pictures in splits.values())
-    return f"{kept:,} pictures, {len(store) - already:,} of them new"
+    return f"{sum(kept.values()):,} pictures, {len(store) - already:,} of them new"
 
 
 def _open_store(
@@ -157,14 +154,32 @@ def _unchanged(squares: np.ndarray) -> np.ndarray:
     return squares
 
 
-def _good(extracted: Iterable[Extracted], split: str, seen: dict[bytes, str], log: ProblemLog) -> Iterator[Extracted]:
+class _SplitOfRow:
+    """Which split each row of the store was met in first: a byte a row, as there may be millions."""
+
+    def __init__(self) -> None:
+        self._splits: list[str] = []
+        self._number_of = bytearray()
+
+    def setdefault(self, row: int, split: str) -> str:
+        """The split of a row, which is `split` when it had none."""
+        if split not in self._splits:
+            self._splits.append(split)
+        self._number_of.extend(bytes(max(0, row + 1 - len(self._number_of))))
+        number = self._number_of[row] = self._number_of[row] or self._splits.index(split) + 1
+        return self._splits[number - 1]
+
+
+def _good(extracted: Iterable[Extracted], split: str, seen: _SplitOfRow, log: ProblemLog) -> Iterator[Extracted]:
     """The pictures that can be used; the others go to the log."""
     for each in extracted:
         image_id = each.record.image_id
         if each.error is not None:
             log.add(Problem(image_id, ProblemKind.CORRUPT_PICTURE, f"{each.error.message}; left out"))
-        elif seen.setdefault(each.key, split) != split:
-            reason = f"the same picture is in {seen[each.key]} and {split}; left out of {split}"
+            continue
+        assert each.row is not None
+        if (first := seen.setdefault(each.row, split)) != split:
+            reason = f"the same picture is in {first} and {split}; left out of {split}"
             log.add(Problem(image_id, ProblemKind.IN_TWO_SPLITS, reason))
         else:
             yield each
@@ -182,29 +197,22 @@ def _found_now(log: ProblemLog, dataset: CaptionDataset) -> ProblemLog:
 
 
 def _write_split(
-    pictures: list[Extracted], vocabulary: Vocabulary, max_words: int, workspace: Workspace, split: str
-) -> None:
+    pictures: Iterable[Extracted], vocabulary: Vocabulary, max_words: int, workspace: Workspace, split: str
+) -> int:
+    """Write what training and evaluation read of each picture, as they come; returns how many there were."""
     from captioner.training.prepared import PreparedSplit
 
-    PreparedSplit.save(
-        workspace.split(split),
-        (
-            (each.views, [vocabulary.encode(caption)[:max_words] for caption in each.record.captions])
-            for each in pictures
-        ),
-    )
-    write_text(
-        workspace.pictures(split),
-        (
-            json.dumps(
-                {
-                    "image_id": each.record.image_id,
-                    "name": each.record.source.name,
-                    "captions": each.record.captions,
-                    "row": each.row,
-                },
-                ensure_ascii=False,
-            )
-            for each in pictures
-        ),
-    )
+    count = 0
+    with lines_of(workspace.pictures(split)) as write:
+
+        def written() -> Iterator[tuple[Sequence[int], Sequence[Sequence[int]]]]:
+            nonlocal count
+            for each in pictures:
+                count += 1
+                record = each.record
+                fields = {"image_id": record.image_id, "name": record.source.name, "captions": record.captions}
+                write(json.dumps({**fields, "row": each.row}, ensure_ascii=False))
+                yield each.views, [vocabulary.encode(caption)[:max_words] for caption in record.captions]
+
+        PreparedSplit.save(workspace.split(split), written())
+    return count

@@ -10,11 +10,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -161,11 +161,19 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
     """Write lines of text whole or not at all. Raises CaptionerError when the disk does not take them."""
+    with lines_of(path) as write:
+        for line in lines:
+            write(line)
+
+
+@contextmanager
+def lines_of(path: Path) -> Iterator[Callable[[str], None]]:
+    """What writes a line of text to a file, which has its name when all are written; errors as for `write_text`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{line}\n" for line in lines)
+            yield lambda line: _write_line(file, line)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -174,6 +182,10 @@ def write_text(path: Path, lines: Iterable[str]) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _write_line(file: TextIO, line: str) -> None:
+    file.write(f"{line}\n")
 
 
 def read_json(path: Path) -> Any:

@@ -8,11 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging, ProgressBar
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar, WeightAveraging
 from torch import Tensor
 from tqdm import tqdm
 
@@ -152,8 +154,36 @@ def went_astray(row: Mapping[str, float], start: Mapping[str, float]) -> str:
     return ""
 
 
-class AveragedWeights(EMAWeightAveraging):
+class ProcessThreads(lightning.Callback):
+    """Shares the processor threads among the processes of this machine; each sets its own."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Called in every process before it does anything else."""
+        torch.set_num_threads(max(1, self._threads // trainer.num_devices))
+
+
+@dataclass(frozen=True)
+class _MovingAverage:
+    """What torch's own function does, as a class, because processes are sent it."""
+
+    decay: float
+
+    def __call__(self, average: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+        return self.decay * average + (1 - self.decay) * weight
+
+
+class AveragedWeights(WeightAveraging):
     """A moving average of the weights (Polyak and Juditsky 1992), which dev is captioned with and which is kept."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(avg_fn=_MovingAverage(decay))
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """After every step."""
+        return step_idx is not None
 
     def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The averaged weights with these names in the module's `model`."""

@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from captioner.config.build import TrainConfig
 from captioner.errors import ConfigError, TrainingError
-from captioner.training.callbacks import BEST, LAST, AveragedWeights, EpochProgress, KeepBest
+from captioner.training.callbacks import BEST, LAST, AveragedWeights, EpochProgress, KeepBest, ProcessThreads
 from captioner.training.checkpoint import SafetensorsIO, load_checkpoint, newest_readable
 from captioner.training.data import CaptionData
 from captioner.training.module import DEV_SCORE, CaptionTask
@@ -57,7 +57,7 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
         KeyboardInterrupt: Ctrl-C; the same call goes on from the last finished epoch.
     """
     torch.set_num_threads(threads)
-    average = AveragedWeights(decay=config.average) if config.average else None
+    average = AveragedWeights(config.average) if config.average else None
     keep = KeepBest(folder, config.patience, average)
     resume_from, damage = newest_readable(folder / LAST)
     if damage:
@@ -70,13 +70,13 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
             config,
             max_epochs=config.epochs,
             gradient_clip_val=config.clip,
-            callbacks=[keep, EpochProgress(), *([average] if average else [])],
+            callbacks=[keep, EpochProgress(), ProcessThreads(threads), *([average] if average else [])],
             plugins=[SafetensorsIO()],
             logger=_tensorboard(folder),
             default_root_dir=folder,
             # The model to start from is looked at first; a resumed run has done so.
             num_sanity_val_steps=-1 if config.start_from and resume_from is None else 0,
-            use_distributed_sampler=False,  # `EpochBatches` deals the batches out, and dev is scored whole
+            use_distributed_sampler=False,  # `CaptionData` deals batches and dev pictures out
             enable_model_summary=False,
             deterministic=True,
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning
 import torch
+import torch.distributed
 from torch import Tensor
 
 from captioner.config.build import TrainConfig
@@ -62,31 +63,33 @@ class CaptionTask(lightning.LightningModule):
         self._critic = critic
         self._teachers = teachers
         self._search = DecodeConfig(beam=config.dev_beam, max_length=max_length)
-        self._dev_captions: list[Sequence[int]] = []
+        self._dev = _DevPart()
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         """Make dropout a function of seed and step, so that a resumed run repeats it bit by bit."""
         # Seeding once an epoch would not do: opening a DataLoader draws from the same generator, before or after the
         # epoch begins, as the run is a fresh or a resumed one.
-        torch.manual_seed(self._config.seed * 1_000_003 + self.global_step)
+        torch.manual_seed(self._config.seed * 1_000_003 + self.global_step + (self.global_rank << 53))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch. Raises TrainingError when it is not a number."""
         drawn = self._drawn(self._critic, batch) if self._critic is not None else None
         features = self.model.look(batch.inputs)
+        words, captions, pictures = self._weights(batch.own, batch.whole)
         if drawn is None:
             loss, attended = self._loss(features, batch, self._teachers)
-            captions = len(batch.lengths)
+            loss = words * loss
         else:
-            loss, attended = self._policy_loss(features, drawn)
-            captions = len(drawn.lengths)
+            loss, attended = self._policy_loss(features, drawn, batch)
+            captions = pictures  # as many are drawn for each
             if self._config.ground > 0:
-                loss = loss + self._config.ground * self._loss(features, batch)[0]
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
+                loss = loss + self._config.ground * words * self._loss(features, batch)[0]
+        self._log_mean("train_loss", loss, batch)
         if attended is not None and self._config.attend_all > 0:
-            loss = loss + self._config.attend_all * attend_all_loss(attended)
+            loss = loss + self._config.attend_all * captions * attend_all_loss(attended)
         if self.word_presence is not None:
-            loss = loss + self._config.word_presence * self.word_presence(features, batch.owner, batch.tokens)
+            presence = self.word_presence(features, batch.owner, batch.tokens)
+            loss = loss + self._config.word_presence * pictures * presence
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, batch {batch_index + 1}; "
@@ -104,12 +107,33 @@ class CaptionTask(lightning.LightningModule):
             loss = loss + teachers.share * (distillation_loss(logits, expected) - loss)
         return loss, attended
 
-    def _policy_loss(self, features: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor | None]:
-        """The loss of captions that the model drew itself, and what they looked at."""
+    def _weights(self, own: Sequence[float], whole: Sequence[float]) -> list[float]:
+        """What means over shares of a batch are multiplied by, so that their mean over all processes is its own.
+
+        Gradients are averaged over the processes, whatever their shares.
+        """
+        world = self.trainer.world_size
+        return [world * mine / all_of_them for mine, all_of_them in zip(own, whole, strict=True)]
+
+    def _log_mean(self, name: str, value: Tensor, batch: Batch) -> None:
+        """Log a term of the loss, weighted as above, for its mean over the epoch."""
+        captions = batch.whole.captions
+        self.log(name, value.detach(), on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
+
+    def _policy_loss(self, features: Tensor, drawn: Drawn, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The loss of captions that the model drew itself, weighted as above, and what they looked at."""
         logits, attended = self.model.write(features, drawn.owner, drawn.tokens[:, :-1], drawn.lengths)
-        reward, captions = 100 * drawn.rewards.mean(), len(drawn.lengths)
-        self.log(TRAIN_REWARD, reward, on_step=False, on_epoch=True, sync_dist=True, batch_size=captions)
-        return policy_loss(logits, drawn.tokens, drawn.lengths, drawn.advantages), attended
+        words = int(drawn.lengths.sum()) if batch.own.pictures else 0
+        (share,) = self._weights([words], [self._sum(words)])
+        (pictures,) = self._weights([batch.own.pictures], [batch.whole.pictures])
+        self._log_mean(TRAIN_REWARD, 100 * pictures * drawn.rewards.mean(), batch)
+        return share * policy_loss(logits, drawn.tokens, drawn.lengths, drawn.advantages), attended
+
+    def _sum(self, count: int) -> int:
+        """The sum over all processes."""
+        if self.trainer.world_size == 1:
+            return count
+        return int(self.trainer.strategy.reduce(torch.tensor(count, device=self.device), reduce_op="sum"))
 
     def _drawn(self, critic: SelfCritic, batch: Batch) -> Drawn:
         """Captions that the model draws for the pictures of a batch, as it is in use: without dropout."""
@@ -128,20 +152,24 @@ class CaptionTask(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the captions of the epoch before."""
-        self._dev_captions = []
+        self._dev = _DevPart()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Write a caption for each picture; and the loss of the true ones, without dropout."""
+        if not batch.own.pictures:
+            return
         found = decode(TorchStepModel(self.model), batch.inputs.float().cpu().numpy(), self._search, self._special)
-        self._dev_captions.extend(candidates[0].tokens for candidates in found)
         loss, _ = self._loss(self.model.look(batch.inputs), batch)
-        self.log(DEV_LOSS, loss, sync_dist=True, batch_size=len(batch.lengths))
+        written = [candidates[0].tokens for candidates in found]
+        self._dev.add(batch, written, float(loss))
 
     def on_validation_epoch_end(self) -> None:
-        """Score the captions of the whole dev part; with several devices each has written all of them."""
-        self.log(DEV_SCORE, self._score_dev(self._dev_captions), sync_dist=True)
-        for name, value in asdict(habits(self._dev_captions)).items():
-            self.log(DEV_HABITS[name], value, sync_dist=True)
+        """Score the captions of the whole dev part, which several processes have written parts of."""
+        captions, loss = self._dev.gathered(self.trainer.world_size)
+        measured = {DEV_SCORE: self._score_dev(captions), DEV_LOSS: loss}
+        for name, value in asdict(habits(captions)).items():
+            measured[DEV_HABITS[name]] = value
+        self.log_dict(measured, sync_dist=True)  # all processes have the same
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and a cosine to zero over all steps; weight decay on matrices alone."""
@@ -174,3 +202,28 @@ class CaptionTask(lightning.LightningModule):
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class _DevPart:
+    """What one process has found out about its part of the dev pictures."""
+
+    def __init__(self) -> None:
+        self._captions: dict[int, Sequence[int]] = {}
+        self._losses: dict[int, tuple[float, int]] = {}
+
+    def add(self, batch: Batch, captions: Sequence[Sequence[int]], loss: float) -> None:
+        """Take the captions written for the pictures of a batch, and the mean loss of the true ones."""
+        places = batch.pictures.tolist()
+        self._captions.update(zip(places, captions, strict=True))
+        self._losses[places[0]] = (loss, batch.own.captions)
+
+    def gathered(self, world: int) -> tuple[list[Sequence[int]], float]:
+        """The captions of all dev pictures in order, and the mean loss over their true ones, from all processes."""
+        parts: list[Any] = [self]
+        if world > 1:
+            parts = [None] * world
+            torch.distributed.all_gather_object(parts, self)
+        captions = {place: caption for part in parts for place, caption in part._captions.items()}
+        losses = dict(sorted(item for part in parts for item in part._losses.items())).values()
+        mean = sum(loss * count for loss, count in losses) / max(1, sum(count for _, count in losses))
+        return [captions[place] for place in sorted(captions)], mean

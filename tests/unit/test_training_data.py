@@ -1,5 +1,7 @@
 """What a batch holds, and in which order pictures come: decided by seed and epoch alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,21 @@ def read(rows: np.ndarray) -> np.ndarray:
 
 
 # ---- prepared split -------------------------------------------------------------------------------------------------
+
+
+def test_the_files_are_those_that_numpy_writes(split, tmp_path):
+    flat = [word for _, captions in PICTURES for caption in captions for word in caption]
+    counts = [len(captions) for _, captions in PICTURES]
+    lengths = [len(caption) for _, captions in PICTURES for caption in captions]
+    expected = {
+        "rows": np.array([[row] for row, _ in PICTURES], np.int64),
+        "first": np.cumsum([0, *counts]),
+        "offsets": np.cumsum([0, *lengths]),
+        "words": np.array(flat, np.uint32),
+    }
+    for name, array in expected.items():
+        np.save(tmp_path / "expected.npy", array)
+        assert (tmp_path / f"{name}.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes(), name
 
 
 def test_a_split_comes_back_as_it_was_saved(split):
@@ -145,8 +162,8 @@ def test_an_epoch_has_every_picture_once_each_as_one_of_its_views():
 # ---- the order of an epoch ------------------------------------------------------------------------------------------
 
 
-def epoch(number: int, *, pictures=103, batch_size=10, seed=5, rank=0, world=1) -> list[list[int]]:
-    batches = EpochBatches(pictures, batch_size, seed, rank, world)
+def epoch(number: int, *, pictures=103, batch_size=10, seed=5) -> list[list[int]]:
+    batches = EpochBatches(pictures, batch_size, seed)
     batches.set_epoch(number)
     found = list(batches)
     assert len(found) == len(batches)
@@ -178,24 +195,39 @@ def test_seed_and_epoch_do_not_stand_in_for_each_other():
     assert epoch(0, seed=1) != epoch(1, seed=0)
 
 
-@pytest.mark.parametrize("world", [2, 3, 5])
-def test_processes_share_an_epoch_without_overlap_the_same_number_each(world):
-    whole = epoch(2)
-    shares = [epoch(2, rank=rank, world=world) for rank in range(world)]
-    assert {len(share) for share in shares} == {len(whole) // world}
-    pictures = [picture for share in shares for batch in share for picture in batch]
-    assert len(pictures) == len(set(pictures))
-    dealt = [batch for turn in zip(*shares, strict=True) for batch in turn]
-    assert dealt == whole[: len(dealt)]
-
-
-def test_every_process_has_a_batch_when_there_are_fewer_batches_than_processes():
-    """One that had none would leave the others waiting for its gradients for ever."""
-    shares = [epoch(0, pictures=12, rank=rank, world=5) for rank in range(5)]
-    assert [len(share) for share in shares] == [1] * 5
-    assert {picture for share in shares for batch in share for picture in batch} == set(range(12))
-
-
 @pytest.mark.parametrize(("pictures", "sizes"), [(1, [1]), (9, [9]), (10, [10]), (11, [10, 1])])
 def test_small_data(pictures, sizes):
     assert [len(batch) for batch in epoch(0, pictures=pictures)] == sizes
+
+
+# ---- several processes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_processes_share_every_batch_each_picture_once(split, world):
+    shares = [CaptionBatches(split, read, SPECIAL, rank, world)[[3, 0, 1]] for rank in range(world)]
+    counted = [picture for share in shares if share.own.pictures for picture in share.pictures.tolist()]
+    assert sorted(counted) == [0, 1, 3]
+    whole = CaptionBatches(split, read, SPECIAL)[[3, 0, 1]]
+    assert {share.whole for share in shares} == {whole.own} == {whole.whole}
+    assert whole.whole == (int(whole.lengths.sum()), len(whole.lengths), 3)
+    assert tuple(map(sum, zip(*(share.own for share in shares), strict=True))) == whole.own
+
+
+def test_a_process_without_a_share_has_a_picture_that_does_not_count(split):
+    batch = CaptionBatches(split, read, SPECIAL, 1, 2)[[3]]
+    assert batch.own == (0, 0, 0)
+    assert len(batch.pictures) == len(batch.inputs) == 1
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_processes_share_the_dev_pictures(split, tmp_path, world):
+    PreparedSplit.save(tmp_path / "dev", [([row], [[5]]) for row in range(300)])
+    seen = []
+    for rank in range(world):
+        data = CaptionData(split, PreparedSplit(tmp_path / "dev"), read, SPECIAL, batch_size=2, seed=1)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=world)
+        batches = list(data.val_dataloader())
+        assert batches
+        seen += [picture for batch in batches if batch.own.pictures for picture in batch.pictures.tolist()]
+    assert sorted(seen) == list(range(300))
