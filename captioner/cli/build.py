@@ -115,7 +115,8 @@ def parse(
     given = parser.parse_args(_config_first(arguments), defaults=False)
     config = settled(BuildConfig(**sections, origin=values["from"]), set(vars(given)))
     trial = f"-first-{config.data.limit}" if config.data.limit else ""
-    out = values.out or RUNS / ((Path(config.data.data).resolve().name or "data") + trial)
+    name = Path(config.data.data).resolve().name.replace(":", "-") or "data"  # `scenes:de`; Windows has no such names
+    out = values.out or RUNS / (name + trial)
     return config, Workspace(Path(out), Path(values.cache))
 
 

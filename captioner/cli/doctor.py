@@ -63,10 +63,10 @@ def examined(arguments: argparse.Namespace, *, quick: bool) -> Collection:
     from captioner.datasets.collection import Collection
     from captioner.datasets.layout import Columns
     from captioner.datasets.registry import find_layout
-    from captioner.datasets.scenes import NAME
+    from captioner.datasets.scenes import ScenesDataset
     from captioner.runtime.session import available_threads
 
-    if arguments.data.partition(":")[0] == NAME:
+    if ScenesDataset.recognises(arguments.data):
         raise ConfigError(f"{arguments.data} is drawn by the package, and healthy; name a folder or file of your own")
     if arguments.threads:
         check_count("threads", arguments.threads, MAX_THREADS)

@@ -35,8 +35,9 @@ class DataConfig:
     """Where pictures and captions come from.
 
     Args:
-        data: `scenes` (drawn by the package, no download), or a folder or file with pictures and captions;
-            `captioner doctor` says how it is read.
+        data: `scenes` (drawn by the package, no download; `scenes:de`, `scenes:ar` and `scenes:zh` with German, Arabic
+            and Chinese captions), or a folder or file with pictures and captions; `captioner doctor` says how it is
+            read.
         format: layout of the data, for example `coco` or `table`; `auto` recognises it.
         image_column: column or field that names the picture or holds its bytes; empty finds it.
         caption_column: column or field with the caption or captions; empty finds it.
@@ -205,8 +206,8 @@ class TrainConfig:
         threads: processor threads, at most 256; 0 takes all cores that this process may use.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
         accelerator: as in Lightning: `auto`, `cpu`, `gpu`, `cuda`, `mps` or `tpu`.
-        devices: how many GPUs or processes; 0 takes all GPUs. Each takes its share of every batch, so that the captioner
-            is that of one process, but for rounding and dropout.
+        devices: how many GPUs or processes; 0 takes all GPUs. Each takes its share of every batch, so that the
+            captioner is that of one process, but for rounding and dropout.
     """
 
     epochs: int = 12

@@ -1,5 +1,8 @@
 """The embedded data set `scenes`: drawn pictures with captions that are exactly true; needs no download.
 
+`scenes` has English captions; `scenes:de`, `scenes:ar` and `scenes:zh` have the same pictures with German, Arabic and
+Chinese ones.
+
 Everything follows from the seed. Each scene is made up from its split and number alone, so any record can be had
 without the ones before it, and a picture is drawn only when its bytes are read. `train`, `dev` and `test` share no
 scene: the hash of what is in a scene says which of them it belongs to. `novel` has, in every picture, a pair of colour
@@ -17,7 +20,7 @@ from random import Random
 from captioner.datasets.base import require_split
 from captioner.datasets.problems import Problem
 from captioner.datasets.scenes_drawing import draw_png
-from captioner.datasets.scenes_grammar import choose_captions, is_true
+from captioner.datasets.scenes_grammar import ENGLISH, LANGUAGES, choose_captions, is_true
 from captioner.datasets.scenes_sampling import Pair, sample_scene
 from captioner.datasets.scenes_world import COLOURS, SHAPES, Key, Scene
 from captioner.errors import DataError
@@ -64,6 +67,7 @@ class ScenesDataset:
         dev: number of pictures to choose by.
         test: number of pictures to measure on.
         novel: number of pictures with a pair of colour and shape that training never has.
+        language: of the captions, one of `LANGUAGES` by its code.
     """
 
     seed: int = 0
@@ -72,12 +76,16 @@ class ScenesDataset:
     dev: int = 300
     test: int = 300
     novel: int = 300
+    language: str = ENGLISH.code
 
     looked_for = f"the name {NAME}, for pictures drawn by the package"
 
     def __post_init__(self) -> None:
         if self.size < 16:
             raise DataError(f"scenes cannot be drawn with {self.size} pixels a side; take 16 or more")
+        if self.language not in LANGUAGES:
+            known = ", ".join(f"{NAME}:{code}" for code in LANGUAGES)
+            raise DataError(f"scenes have no captions in {self.language!r}; choose one of {known}")
         for split, count in self._counts.items():
             if count < 0:
                 raise DataError(f"scenes cannot have {count} pictures in {split}; take 0 or more")
@@ -85,17 +93,17 @@ class ScenesDataset:
     @staticmethod
     def recognises(data: str) -> bool:
         """Whether `data` is the name of this data set."""
-        return data == NAME
+        return data == NAME or data.startswith(f"{NAME}:")
 
     @classmethod
     def open(cls, data: str) -> ScenesDataset:
-        """The data set with its default sizes and seed."""
-        return cls()
+        """The data set with its default sizes and seed. Raises `DataError` when there is no such language."""
+        return cls(language=data.removeprefix(NAME).removeprefix(":") or ENGLISH.code)
 
     @property
     def name(self) -> str:
         """How the data set is named to a person."""
-        return NAME
+        return NAME if self.language == ENGLISH.code else f"{NAME}:{self.language}"
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -140,7 +148,7 @@ class ScenesDataset:
 
         Raises `DataError` when there is no such picture.
         """
-        return is_true(caption, self.scene_of(image_id))
+        return is_true(caption, self.scene_of(image_id), LANGUAGES[self.language])
 
     @property
     def _counts(self) -> dict[str, int]:
@@ -153,7 +161,8 @@ class ScenesDataset:
     def _record(self, split: str, number: int) -> Record:
         image_id = f"{split}-{number:06d}"
         scene = self._scene(split, number)
-        captions = choose_captions(scene, CAPTIONS, self._random(f"captions of {image_id}"))
+        random = self._random(f"captions of {image_id}")
+        captions = choose_captions(scene, CAPTIONS, random, LANGUAGES[self.language])
         return Record(image_id, SceneSource(image_id, scene, self.size), captions, split)
 
     def _scene(self, split: str, number: int) -> Scene:

@@ -1,11 +1,6 @@
-"""Every caption that is true of a scene, from one grammar; knows neither pixels nor splits.
+"""Every caption that is true of a scene; knows neither pixels nor splits, and of languages only their names.
 
-    sentence    = [frame] listing | [frame] listing "on a … background" | counting | relation | comparison
-    frame       = "there is" | "there are" | "a picture of"
-    listing     = "a red circle" | "two small stars" | "three shapes" | "a red circle, a blue star and two green stars"
-    counting    = "one red circle and two blue stars"
-    relation    = "a red circle [is] to the left of | to the right of | above | below two blue stars"
-    comparison  = "a red circle is bigger | smaller than a blue star"
+What can be said is the same in all languages (`scenes_language`); how it is said, each has in a file of its own.
 
 Truth is strict. A number is exact, and "a" means one: "a red circle" is false of two red circles, because it does not
 say which. A phrase speaks of all the objects that it fits; relations hold between all of them, and only when clear
@@ -14,16 +9,21 @@ say which. A phrase speaks of all the objects that it fits; relations hold betwe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import permutations, product
 from random import Random
 
-from captioner.datasets.scenes_world import Scene, SceneObject, is_above, is_left_of
+from captioner.datasets.scenes_arabic import Arabic
+from captioner.datasets.scenes_chinese import Chinese
+from captioner.datasets.scenes_english import English
+from captioner.datasets.scenes_german import German
+from captioner.datasets.scenes_language import Phrase, Place, SceneLanguage
+from captioner.datasets.scenes_world import Scene, is_above, is_left_of
+from captioner.text.normalize import normalize, words
 
-NUMBERS = ("no", "one", "two", "three", "four")
+ENGLISH: SceneLanguage = English()
+LANGUAGES: dict[str, SceneLanguage] = {each.code: each for each in (ENGLISH, German(), Arabic(), Chinese())}
+"""By ISO 639-1 code."""
 WEIGHTS = {
     "list": 4.0,
     "relation": 4.0,
@@ -41,64 +41,28 @@ from left to right: both are true, and never chosen, because people mostly say w
 see it."""
 
 
-@dataclass(frozen=True)
-class Phrase:
-    """A noun phrase, and all the objects of the scene that it fits."""
-
-    size: str
-    """`small`, `large`, or empty when it does not say."""
-    colour: str
-    """Likewise."""
-    shape: str
-    """Likewise; without it the noun is "shapes"."""
-    objects: tuple[SceneObject, ...]
-    """As many as the phrase says."""
-
-    @cached_property
-    def counted(self) -> str:
-        """With a number: "one small red circle", "two shapes"."""
-        return f"{NUMBERS[len(self.objects)]} {self._noun}"
-
-    @cached_property
-    def text(self) -> str:
-        """With an article when it is one: "a small red circle", "two shapes"."""
-        if len(self.objects) > 1:
-            return self.counted
-        return ("an " if self._noun[0] in "aeiou" else "a ") + self._noun
-
-    @cached_property
-    def verb(self) -> str:
-        """The form of "to be" that goes with it."""
-        return "are" if len(self.objects) > 1 else "is"
-
-    @cached_property
-    def _noun(self) -> str:
-        noun = self.shape or "shape"
-        plural = "" if len(self.objects) == 1 else "es" if noun.endswith("s") else "s"
-        return " ".join(word for word in (self.size, self.colour, noun + plural) if word)
+def true_captions(scene: Scene, language: SceneLanguage = ENGLISH) -> frozenset[str]:
+    """All the captions of the grammar that are true of a scene, as they are written: commas in lists, no full stop."""
+    return frozenset(sentence for _, sentence in _sentences(scene, language))
 
 
-def true_captions(scene: Scene) -> frozenset[str]:
-    """All the captions of the grammar that are true of a scene, as they are written: lower case, commas in lists."""
-    return frozenset(sentence for _, sentence in _sentences(scene))
-
-
-def is_true(caption: str, scene: Scene) -> bool:
-    """Whether a caption is true of a scene; case and punctuation do not matter.
+def is_true(caption: str, scene: Scene, language: SceneLanguage = ENGLISH) -> bool:
+    """Whether a caption is true of a scene; case and punctuation do not matter, nor spaces where there are none.
 
     A caption that is not of the grammar is not true of any scene.
     """
-    words = _normalised(caption)
-    return any(words == _normalised(sentence) for _, sentence in _sentences(scene))
+    between = " " if language.has_spaces else ""
+    said = between.join(words(caption))
+    return any(said == _plain(sentence) for _, sentence in _sentences(scene, language))
 
 
-def choose_captions(scene: Scene, count: int, random: Random) -> tuple[str, ...]:
+def choose_captions(scene: Scene, count: int, random: Random, language: SceneLanguage = ENGLISH) -> tuple[str, ...]:
     """Different true captions of a scene, of various kinds, in random order.
 
-    Every scene with an object has ten or more.
+    Every scene with an object has ten or more. The same numbers choose captions of the same meaning in all languages.
     """
     by_kind: dict[str, list[str]] = {}
-    for kind, sentence in _sentences(scene):
+    for kind, sentence in _sentences(scene, language):
         by_kind.setdefault(kind, []).append(sentence)
     chosen: dict[str, None] = {}
     while len(chosen) < count:
@@ -107,38 +71,37 @@ def choose_captions(scene: Scene, count: int, random: Random) -> tuple[str, ...]
     return tuple(chosen)
 
 
-def _normalised(caption: str) -> str:
-    return " ".join(re.findall(r"[a-z]+", caption.lower()))
+def _plain(sentence: str) -> str:
+    """A sentence of the grammar as `words` would leave it."""
+    return normalize(sentence.replace(",", "").replace("、", ""))
 
 
-def _sentences(scene: Scene) -> Iterator[tuple[str, str]]:
+def _sentences(scene: Scene, language: SceneLanguage) -> Iterator[tuple[str, str]]:
     """Every true sentence with its kind, in a fixed order."""
     phrases = _phrases(scene)
     coloured = [phrase for phrase in phrases if phrase.colour and phrase.shape]
     singles = [(phrase,) for phrase in phrases]
     pairs = [pair for pair in permutations(coloured, 2) if _are_apart(*pair)]
     triples = [triple for triple in permutations(coloured, 3) if _are_apart(*triple) and _are_even(*triple)]
-    background = f"on a {scene.background} background"
     for listing in (*singles, *pairs, *triples):
         usual = "reordered" if not _runs_rightwards(*listing) else "" if listing[0] in coloured else "vague"
-        spoken_of = sum(len(phrase.objects) for phrase in listing)
+        spoken_of = sum(phrase.count for phrase in listing)
         whole = "whole" if len(listing) == 1 else "list"
         kind = usual or (whole if spoken_of == len(scene.objects) else "part")
-        text = _enumerate([phrase.text for phrase in listing])
-        there = f"there {listing[0].verb} {text}"
-        yield from ((kind, text), (kind, there), (kind, f"a picture of {text}"))
+        yield kind, language.listing(listing)
+        yield kind, language.existence(listing)
+        yield kind, language.depiction(listing)
         if len(listing) < 3:
-            setting = usual or "background"
-            yield from ((setting, f"{text} {background}"), (setting, f"{there} {background}"))
-        if len(listing) > 1 and any(len(phrase.objects) == 1 for phrase in listing):
-            yield usual or "counting", _enumerate([phrase.counted for phrase in listing])
+            for exists in (False, True):
+                yield usual or "background", language.setting(listing, scene.background, exists=exists)
+        if len(listing) > 1 and any(phrase.count == 1 for phrase in listing):
+            yield usual or "counting", language.counting(listing)
     for first, second in pairs:
-        for relation in _relations(first, second):
-            yield "relation", f"{first.text} {relation} {second.text}"
-            yield "relation", f"{first.text} {first.verb} {relation} {second.text}"
-            yield "relation", f"there {first.verb} {first.text} {relation} {second.text}"
-        if comparison := _comparison(first, second):
-            yield "comparison", f"{first.text} is {comparison} than {second.text}"
+        for place in _places(first, second):
+            yield from (("relation", sentence) for sentence in language.relations(first, place, second))
+        if _can_be_compared(first, second):
+            bigger = first.objects[0].size == "large"
+            yield "comparison", language.comparison(first, second, bigger=bigger)
 
 
 def _phrases(scene: Scene) -> list[Phrase]:
@@ -178,30 +141,21 @@ def _are_even(*phrases: Phrase) -> bool:
     return len({bool(phrase.size) for phrase in phrases}) == 1
 
 
-def _enumerate(phrases: list[str]) -> str:
-    """One phrase; "one and another"; "one, another and a third"."""
-    *before, last = phrases
-    return f"{', '.join(before)} and {last}" if before else last
-
-
-def _relations(first: Phrase, second: Phrase) -> Iterator[str]:
-    """How all the objects of the first phrase lie to all those of the second, where that is clear."""
+def _places(first: Phrase, second: Phrase) -> Iterator[Place]:
+    """Where all the objects of the first phrase lie, seen from all those of the second, where that is clear."""
     pairs = list(product(first.objects, second.objects))
     if all(is_left_of(one, other) for one, other in pairs):
-        yield "to the left of"
+        yield Place.LEFT
     if all(is_left_of(other, one) for one, other in pairs):
-        yield "to the right of"
+        yield Place.RIGHT
     if all(is_above(one, other) for one, other in pairs):
-        yield "above"
+        yield Place.ABOVE
     if all(is_above(other, one) for one, other in pairs):
-        yield "below"
+        yield Place.BELOW
 
 
-def _comparison(first: Phrase, second: Phrase) -> str:
-    """How the one object compares with the other; empty when the sizes are alike, named, or there are several."""
-    if first.size or second.size or len(first.objects) > 1 or len(second.objects) > 1:
-        return ""
-    one, other = first.objects[0].size, second.objects[0].size
-    if one == other:
-        return ""
-    return "bigger" if one == "large" else "smaller"
+def _can_be_compared(first: Phrase, second: Phrase) -> bool:
+    """Whether each is one object, of another size than the other, and neither size is named."""
+    if first.size or second.size or first.count > 1 or second.count > 1:
+        return False
+    return first.objects[0].size != second.objects[0].size

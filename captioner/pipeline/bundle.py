@@ -11,6 +11,7 @@ from typing import Any
 
 from captioner.bundle import MODEL_CARD, Manifest, bundle_of, load_bundle, save_bundle
 from captioner.config.build import BuildConfig
+from captioner.datasets.scenes import ScenesDataset
 from captioner.pipeline.encoders import captioner_named
 from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
@@ -91,7 +92,7 @@ def _going_on(config: BuildConfig) -> dict[str, Any]:
 
 def _licences(config: BuildConfig, features: Features) -> dict[str, str]:
     """What was named, or what is known: drawn scenes are ours, and the encoder of a captioner keeps its licence."""
-    is_drawn = config.data.data == "scenes"
+    is_drawn = ScenesDataset.recognises(config.data.data)
     known = "Apache-2.0" if is_drawn else UNKNOWN_LICENCE
     encoder = config.export.encoder_licence
     if not encoder and not features.encoder.trained_with_decoder:
