@@ -66,6 +66,7 @@ def recipe_for(examination: Examination, data: str, columns: Columns, *, start: 
         sections.append((why, [("from", start, "")]))
     else:
         sections += _network_sections(size, encoder or BUILTIN, pictures)
+    sections.append(_training_section(size))
     found = f"{examination.pictures:,} pictures with {examination.captions:,} captions ({examination.language})"
     header = [
         f"# {found}, read as {examination.layout}.",
@@ -105,17 +106,20 @@ def _network_sections(size: _Size, encoder: str, pictures: int) -> list[tuple[st
         ("hidden", decoder.hidden, f"units; chosen for {pictures:,} training pictures: more learn fewer by heart"),
         ("dropout", decoder.dropout, "the fewer pictures, the more"),
     ]
-    training: list[_Line] = [
+    return [
+        ("The network that looks at the picture; it stays as it is", eyes),
+        ("The network that writes the words", words),
+    ]
+
+
+def _training_section(size: _Size) -> tuple[str, list[_Line]]:
+    lines: list[_Line] = [
         ("epochs", size.epochs, "at most; the best one on dev is kept"),
         ("patience", size.patience, "stop after so many epochs without a better one"),
         ("batch_size", size.batch_size, "pictures"),
         ("seed", 1, "the same seed gives the same captioner"),
     ]
-    return [
-        ("The network that looks at the picture; it stays as it is", eyes),
-        ("The network that writes the words", words),
-        ("How it learns", training),
-    ]
+    return "How it learns", lines
 
 
 def _section(title: str, lines: Sequence[_Line]) -> list[str]:

@@ -247,7 +247,7 @@ def _splits(splits: dict[str, int]) -> Iterator[Finding]:
             )  # fmt: skip
     if 0 < splits.get("train", 0) < _FEW:
         yield Finding(
-            "few_pictures", Severity.NOTE, f"{splits['train']:,} pictures are few to learn a language from",
+            "few_pictures", Severity.NOTE, "training pictures are few to learn a language from",
             splits["train"], (), "go on from the captioner that ships: build with --from pretrained",
         )  # fmt: skip
 

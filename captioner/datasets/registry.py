@@ -17,7 +17,6 @@ from captioner.datasets.kaggle import KaggleLayout
 from captioner.datasets.karpathy import KarpathyLayout
 from captioner.datasets.layout import Columns, Layout
 from captioner.datasets.parquet import ParquetLayout
-from captioner.datasets.scenes import NAME as SCENES
 from captioner.datasets.scenes import ScenesDataset
 from captioner.datasets.shards import ShardsLayout
 from captioner.datasets.sidecar import SidecarLayout
@@ -53,7 +52,7 @@ def open_dataset(
     """Open the data set that `data` names.
 
     Args:
-        data: the name `scenes`, or a folder or file in a layout that is recognised.
+        data: the name `scenes`, or `scenes:de` and others, or a folder or file in a layout that is recognised.
         limit: keep the first N records of each split; 0 keeps all.
         layout: one of `LAYOUTS`, or `auto`: the first that recognises it.
         columns: which columns of a table are which; empty ones are found.
@@ -80,8 +79,8 @@ def find_layout(path: Path, layout: str = AUTO, columns: Columns = FOUND) -> Lay
     if not path.exists():
         looked_for = "; ".join(candidate.looked_for for candidate in LAYOUTS.values())
         raise ConfigError(
-            f"--data {path} is neither a known name nor a folder or file; looked for: the name {SCENES}, for pictures "
-            f"drawn by the package; {looked_for}"
+            f"--data {path} is neither a known name nor a folder or file; looked for: {ScenesDataset.looked_for}; "
+            f"{looked_for}"
         )
     candidates = LAYOUTS.values() if layout == AUTO else (LAYOUTS[layout],)
     for candidate in candidates:
@@ -89,10 +88,7 @@ def find_layout(path: Path, layout: str = AUTO, columns: Columns = FOUND) -> Lay
         if found is not None:
             return found
     looked_for = "; ".join(f"{candidate.looked_for} ({label})" for label, candidate in LAYOUTS.items())
-    raise DataError(
-        f"--data {path} is in no known layout; looked for: the name {SCENES}, for pictures drawn by the package; "
-        f"{looked_for}"
-    )
+    raise DataError(f"--data {path} is in no known layout; looked for: {ScenesDataset.looked_for}; {looked_for}")
 
 
 def name_of(path: Path, layout: Layout) -> str:

@@ -78,7 +78,7 @@ class ScenesDataset:
     novel: int = 300
     language: str = ENGLISH.code
 
-    looked_for = f"the name {NAME}, for pictures drawn by the package"
+    looked_for = f"the name {NAME}, or {NAME}:CODE ({', '.join(LANGUAGES)}), for pictures drawn by the package"
 
     def __post_init__(self) -> None:
         if self.size < 16:
@@ -98,7 +98,8 @@ class ScenesDataset:
     @classmethod
     def open(cls, data: str) -> ScenesDataset:
         """The data set with its default sizes and seed. Raises `DataError` when there is no such language."""
-        return cls(language=data.removeprefix(NAME).removeprefix(":") or ENGLISH.code)
+        _, colon, code = data.partition(":")
+        return cls(language=code if colon else ENGLISH.code)
 
     @property
     def name(self) -> str:

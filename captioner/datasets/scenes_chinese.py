@@ -1,11 +1,14 @@
 """Scenes in Chinese, in simplified characters: measure words, no spaces, and the place before what is there.
 
-sentence    = listing | "有" listing | "图片上有" listing | listing "在白色的背景上" | "白色的背景上有" listing
-| counting | relation | comparison
-listing     = "一个红色的圆形" | "两颗小星星" | "三个图形" | "一个红色的圆形、一颗蓝色的星星和两个绿色的三角形"
-counting    = "共有一个红色的圆形和两颗蓝色的星星"
-relation    = B "左边的" A | A "在" B "的左边" | B "的左边有" A, likewise with 右边, 上面 and 下面
-comparison  = "一个红色的圆形比一颗蓝色的星星大 | 小"
+    sentence    = listing | "有" listing | "图片上有" listing | listing "在白色的背景上" | "白色的背景上有" listing
+                | counting | relation | comparison
+    listing     = "一个红色的圆形" | "两颗小星星" | "三个图形" | "一个红色的圆形、一颗蓝色的星星和两个绿色的三角形"
+    counting    = "红色的圆形有一个，蓝色的星星有两颗"
+    relation    = B "左边的" A | A "在" B "的左边" | B "的左边有" A, likewise with 右边, 上面 and 下面
+    comparison  = "一个红色的圆形比一颗蓝色的星星大 | 小"
+
+"A picture of" is said as "in the picture there is". Counting names the thing before its number: a sentence with 共有,
+"in all there are", would be false where it leaves something out.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ class Chinese:
 
     def counting(self, phrases: Sequence[Phrase]) -> str:
         """See `SceneLanguage`."""
-        return f"共有{self.listing(phrases)}"
+        return "，".join(f"{_described(phrase)}有{_number(phrase)}" for phrase in phrases)
 
     def relations(self, first: Phrase, place: Place, second: Phrase) -> tuple[str, str, str]:
         """See `SceneLanguage`."""
@@ -75,5 +78,14 @@ class Chinese:
 
 
 def _said(phrase: Phrase) -> str:
-    measure, noun = _NOUNS[phrase.shape]
-    return f"{_NUMBERS[phrase.count]}{measure}{_COLOURS[phrase.colour]}{_SIZES[phrase.size]}{noun}"
+    return _number(phrase) + _described(phrase)
+
+
+def _number(phrase: Phrase) -> str:
+    measure, _ = _NOUNS[phrase.shape]
+    return _NUMBERS[phrase.count] + measure
+
+
+def _described(phrase: Phrase) -> str:
+    _, noun = _NOUNS[phrase.shape]
+    return f"{_COLOURS[phrase.colour]}{_SIZES[phrase.size]}{noun}"

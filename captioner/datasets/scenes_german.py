@@ -7,7 +7,8 @@
     relation    = "ein roter Kreis [ist] links von | rechts von | über | unter zwei blauen Sternen"
     comparison  = "ein roter Kreis ist größer | kleiner als ein blauer Stern"
 
-"Es gibt" asks for the accusative, the prepositions ask for the dative.
+"Es gibt" asks for the accusative, the prepositions ask for the dative. Counting says "exactly", because "ein" is both
+the article and the number.
 """
 
 from __future__ import annotations

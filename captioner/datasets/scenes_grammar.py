@@ -24,6 +24,7 @@ from captioner.text.normalize import normalize, words
 ENGLISH: SceneLanguage = English()
 LANGUAGES: dict[str, SceneLanguage] = {each.code: each for each in (ENGLISH, German(), Arabic(), Chinese())}
 """By ISO 639-1 code."""
+_WITHOUT_SIGNS = str.maketrans("", "", ",、，")
 WEIGHTS = {
     "list": 4.0,
     "relation": 4.0,
@@ -73,7 +74,7 @@ def choose_captions(scene: Scene, count: int, random: Random, language: SceneLan
 
 def _plain(sentence: str) -> str:
     """A sentence of the grammar as `words` would leave it."""
-    return normalize(sentence.replace(",", "").replace("、", ""))
+    return normalize(sentence.translate(_WITHOUT_SIGNS))
 
 
 def _sentences(scene: Scene, language: SceneLanguage) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from captioner.bundle import load_bundle  # noqa: E402
 from captioner.cli.build import main  # noqa: E402
 
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
+PAGES = [page for page in PAGES if page.name != "worked-example.md"]  # told in order, by a test of its own
 TEXTS = {page.name: page.read_text(encoding="utf-8").replace("\\\n", "") for page in PAGES}
 
 
@@ -110,6 +111,7 @@ def test_commands_that_score_and_report(users_folder, command):
             {"path": f"pictures/{key}", "caption": text} for key, text in list(captions.items())[6 if dev else 0 :]
         ]
         (users_folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (users_folder / "TABLE.csv").write_text("file,alt_text\nphoto.jpg,A red box .\nanother.png,A blue box .\n")
     (users_folder / "results.json").write_text(json.dumps([{"image_id": 1, "caption": "a box"}]))
     images, annotations = [{"id": 1, "file_name": "1.jpg"}], [{"image_id": 1, "id": 1, "caption": "a red box"}]
     (users_folder / "captions_val.json").write_text(json.dumps({"images": images, "annotations": annotations}))
@@ -118,9 +120,10 @@ def test_commands_that_score_and_report(users_folder, command):
     process = subprocess.run(
         ["/bin/sh", "-c", words], cwd=users_folder, env=environment, capture_output=True, text=True, timeout=60
     )
-    assert process.returncode == 0, process.stderr
+    assert process.returncode == 0 or " doctor " in command, process.stderr  # which finds something to mend
     expected = {"evaluate": "CIDEr", "compare": "the same CIDEr", "report": "index.html", "models": "trained on"}
-    expected["caption"] = "photo.jpg: "
+    expected |= {"caption": "photo.jpg: ", "doctor": '"layout": "table"' if "TABLE" in command else "how it is read"}
+    expected["init"] = "FOLDER.yaml"
     assert expected[command.split()[1]] in process.stdout
 
 
@@ -158,6 +161,8 @@ def with_data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("own data")
     for name in ("FOLDER", "FLICKR8K"):
         write_flickr8k(folder / name)
+    recipe = ["FOLDER", "--encoder", "builtin", "--out", str(folder / "FOLDER.yaml")]
+    assert run("-m", "captioner", "init", *recipe, cwd=folder).returncode == 0
     (folder / "configs").symlink_to(ROOT / "configs", target_is_directory=True)
     save_file(random_vgg16(), folder / "vgg16.safetensors")
     tiny = transformers.MobileNetV2Config(image_size=32, depth_multiplier=0.25, finegrained_output=False)
@@ -180,11 +185,15 @@ def test_commands_that_train(with_data, monkeypatch, capsys, command):
         offline, expected = ["--encoder=MOBILENET"], "MOBILENET"
     elif goes_on:
         offline, expected = [], "MOBILENET"
-    elif "builtin" in command:
+    elif "builtin" in command or "pretrained" in command or "FOLDER.yaml" in command:
         offline, expected = [], "builtin"
     else:
         offline, expected = ["--encoder-weights=vgg16.safetensors"], "vgg16"
-    toy = ["--hidden=16", "--embed=16", "--epochs=1", "--min-count=1", "--threads=1"]
+    toy = ["--epochs=1", "--min-count=1", "--threads=1"]
+    if "--from" not in command:
+        toy += ["--hidden=16", "--embed=16"]
+    if "scenes" in command:
+        toy += ["--limit=8"]
     assert main([*arguments, *offline, *toy]) == 0
     found = load_bundle(Path(capsys.readouterr().out.strip()))
     assert found.manifest.encoder["name"] == expected

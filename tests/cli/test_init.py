@@ -60,6 +60,7 @@ def test_few_pictures_with_english_captions_go_on_from_the_captioner_that_ships(
     text = recipe_for(examination(32), "x", Columns())
     assert "\nfrom: pretrained" in text
     assert "hidden:" not in text
+    assert "batch_size: 8" in text
     assert "from:" not in recipe_for(examination(32, language="German"), "x", Columns())
     assert "from:" not in recipe_for(examination(6_000), "x", Columns())
     assert "from:" not in recipe_for(examination(32), "x", Columns(), encoder="builtin")

@@ -43,7 +43,8 @@ def test_make_targets_and_flags_exist(page):
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][\w-]*)", text)) - {"up"} <= targets
-    known = {field.name for kind in SECTIONS.values() for field in fields(kind)} | {"config", "out", "cache", "help"}
+    known = {field.name for kind in SECTIONS.values() for field in fields(kind)}
+    known |= {"config", "from", "out", "cache", "help"}
     inference = set(re.findall(r'"--([a-z-]+)"', read("captioner/cli/caption.py")))
     inference = {flag.replace("-", "_") for flag in inference}
     for line in re.findall(r"^python (?:build_and_run|run_captioner)\.py.*$", text, re.MULTILINE):
