@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar, WeightAveraging
 from torch import Tensor
 from tqdm import tqdm
@@ -152,17 +151,6 @@ def went_astray(row: Mapping[str, float], start: Mapping[str, float]) -> str:
     if row[distinct] < _LEAST_DISTINCT * start[distinct]:
         return f"distinct-2 is {row[distinct]:.3f}, and was {start[distinct]:.3f} before training"
     return ""
-
-
-class ProcessThreads(lightning.Callback):
-    """Shares the processor threads among the processes of this machine; each sets its own."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Called in every process before it does anything else."""
-        torch.set_num_threads(max(1, self._threads // trainer.num_devices))
 
 
 @dataclass(frozen=True)

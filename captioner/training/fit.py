@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
 import signal
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +19,11 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from captioner.config.build import TrainConfig
 from captioner.errors import ConfigError, TrainingError
-from captioner.training.callbacks import BEST, LAST, AveragedWeights, EpochProgress, KeepBest, ProcessThreads
+from captioner.training.callbacks import BEST, LAST, AveragedWeights, EpochProgress, KeepBest
 from captioner.training.checkpoint import SafetensorsIO, load_checkpoint, newest_readable
 from captioner.training.data import CaptionData
 from captioner.training.module import DEV_SCORE, CaptionTask
+from captioner.training.process import OwnProcess, quiet_lightning
 
 
 @dataclass(frozen=True)
@@ -65,12 +62,12 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
     if resume_from is not None:
         _require_same_network(resume_from, task)
         print(f"  going on from {resume_from}", file=sys.stderr)  # noqa: T201
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = _trainer(
             config,
             max_epochs=config.epochs,
             gradient_clip_val=config.clip,
-            callbacks=[keep, EpochProgress(), ProcessThreads(threads), *([average] if average else [])],
+            callbacks=[keep, EpochProgress(), OwnProcess(threads), *([average] if average else [])],
             plugins=[SafetensorsIO()],
             logger=_tensorboard(folder),
             default_root_dir=folder,
@@ -111,7 +108,7 @@ def fit(task: CaptionTask, data: CaptionData, config: TrainConfig, folder: Path,
 
 def require_hardware(config: TrainConfig) -> None:
     """Raise ConfigError unless this machine has what training is to run on."""
-    with _quiet_lightning():
+    with quiet_lightning():
         _trainer(config, logger=False, enable_checkpointing=False)
 
 
@@ -145,25 +142,3 @@ def _tensorboard(folder: Path) -> Any:
     if importlib.util.find_spec("tensorboard") is None:
         return False
     return TensorBoardLogger(folder, name=None, version="tensorboard")
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's banners and its advice on workers, which a memory-mapped store does not need."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # batch norm, meant
-        warnings.filterwarnings("ignore", message=".*fp16 is not supported on CPU.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

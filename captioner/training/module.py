@@ -23,6 +23,7 @@ from captioner.errors import TrainingError
 from captioner.metrics.health import Habits, habits
 from captioner.models.caption_model import CaptionModel
 from captioner.models.decoders.base import DecoderSizes
+from captioner.models.encoders.batch_norm import count_share
 from captioner.models.torch_step import TorchStepModel
 from captioner.training.data import Batch
 from captioner.training.distillation import Teachers, distillation_loss
@@ -34,6 +35,9 @@ DEV_SCORE = "dev_cider"
 DEV_LOSS = "dev_loss"
 DEV_HABITS = {field.name: f"dev_{field.name}" for field in fields(Habits)}
 TRAIN_REWARD = "train_reward"
+
+_APART = 0x9E3779B1
+"""Between the seeds of processes: odd and far from small, since torch's CPU generator takes the low 32 bits alone."""
 
 ScoreTokens = Callable[[Sequence[Sequence[int]]], float]
 """The captions of all dev pictures, in order, as word ids → their score, higher is better."""
@@ -69,11 +73,12 @@ class CaptionTask(lightning.LightningModule):
         """Make dropout a function of seed and step, so that a resumed run repeats it bit by bit."""
         # Seeding once an epoch would not do: opening a DataLoader draws from the same generator, before or after the
         # epoch begins, as the run is a fresh or a resumed one.
-        torch.manual_seed(self._config.seed * 1_000_003 + self.global_step + (self.global_rank << 53))
+        torch.manual_seed(self._config.seed * 1_000_003 + self.global_step + self.global_rank * _APART)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss of one batch. Raises TrainingError when it is not a number."""
         drawn = self._drawn(self._critic, batch) if self._critic is not None else None
+        count_share(self.model, batch.own.pictures > 0)
         features = self.model.look(batch.inputs)
         words, captions, pictures = self._weights(batch.own, batch.whole)
         if drawn is None:

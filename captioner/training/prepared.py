@@ -25,6 +25,7 @@ class PreparedSplit:
 
     def __init__(self, folder: Path) -> None:
         """Map what `save` wrote. Raises DataError when it is not there."""
+        self._folder = folder
         try:
             self.rows = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
             self._first = np.load(folder / "first.npy", mmap_mode="r", allow_pickle=False)
@@ -53,6 +54,10 @@ class PreparedSplit:
                     words.add(caption)
                     offsets.add([words.count])
                 first.add([offsets.count - 1])
+
+    def __reduce__(self) -> tuple[type[PreparedSplit], tuple[Path]]:
+        """Be sent to another process as the folder alone: it maps the same files, where a map would become a copy."""
+        return PreparedSplit, (self._folder,)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -306,7 +306,7 @@ def test_mixed_precision_trains(capsys):
 
 @pytest.mark.slow
 def test_several_processes_train_together(capsys):
-    """Each takes half of the batches; the first one keeps the weights and the log."""
+    """Each takes half of every batch; the first one keeps the weights and the log."""
     process = run("build_and_run.py", *SMALL, "--epochs", "2", "--accelerator", "cpu", "--devices", "2", cwd=Path())
     assert process.returncode == 0, process.stderr
     manifest = load_bundle(Path("runs/scenes/bundle")).manifest

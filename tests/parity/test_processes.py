@@ -14,10 +14,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
 
-from captioner.config.build import DecoderConfig, TrainConfig  # noqa: E402
-from captioner.models.caption_model import CaptionModel  # noqa: E402
+from captioner.config.build import DecoderConfig, EncoderConfig, TrainConfig  # noqa: E402
+from captioner.models.caption_model import build_caption_model  # noqa: E402
 from captioner.models.decoders.base import DecoderSizes  # noqa: E402
-from captioner.models.decoders.registry import build_decoder  # noqa: E402
 from captioner.training.callbacks import BEST, LAST, LOG  # noqa: E402
 from captioner.training.checkpoint import load_checkpoint  # noqa: E402
 from captioner.training.data import CaptionData  # noqa: E402
@@ -32,6 +31,7 @@ EPOCHS, TRAIN, DEV, BATCH = 3, 25, 140, 8
 """Batches of 8, 8, 8 and 1 pictures: the second process has no share of the last one. Dev is two chunks."""
 KINDS = {
     "lstm": (DecoderConfig(embed=8, hidden=8, dropout=0.0), {}),
+    "pixels": (DecoderConfig(embed=8, hidden=8, dropout=0.0), {"word_presence": 0.1}),  # an encoder with batch norm
     "attention": (
         DecoderConfig(decoder="attention", embed=8, hidden=8, dropout=0.0),
         {"attend_all": 0.5, "word_presence": 0.1, "average": 0.9},
@@ -64,7 +64,8 @@ class Score:
 
 def train(kind, folder, devices, finished):
     config, terms = KINDS[kind]
-    shape = (CHANNELS,) if kind == "lstm" else (REGIONS, CHANNELS)
+    encoder = EncoderConfig(encoder="small_cnn", picture_size=16) if kind == "pixels" else None
+    shape = {"lstm": (CHANNELS,), "attention": (REGIONS, CHANNELS), "pixels": (256,)}[kind]
     random = np.random.default_rng(1)
     captions = [
         [random.integers(4, VOCABULARY, random.integers(0, 6)).tolist() for _ in range(random.integers(1, 4))]
@@ -76,11 +77,10 @@ def train(kind, folder, devices, finished):
         epochs=EPOCHS, batch_size=BATCH, learning_rate=0.01, accelerator="cpu", devices=devices, patience=99, **terms
     )
     sizes = DecoderSizes(shape, VOCABULARY, pad=SPECIAL.pad)
-    torch.manual_seed(0)
-    model = CaptionModel(build_decoder(config, sizes))
+    model = build_caption_model(config, sizes, encoder)
     splits = [PreparedSplit(folder / name) for name in ("train", "dev")]
     task = CaptionTask(model, options, SPECIAL, Score(finished), 8, sizes)
-    data = CaptionData(*splits, Rows(shape), SPECIAL, batch_size=BATCH, seed=1)
+    data = CaptionData(*splits, Rows((3, 16, 16) if encoder else shape), SPECIAL, batch_size=BATCH, seed=1)
     fit(task, data, options, folder / "training", threads=2)
 
 
@@ -101,26 +101,33 @@ def outcome(folder):
     return rows, load_checkpoint(folder / "training" / LAST)["state_dict"]
 
 
-def assert_alike(one, two):
+def assert_alike(one, two, near=1e-4):
     (rows, weights), (other_rows, other_weights) = one, two
     assert len(rows) == len(other_rows) == EPOCHS
     for row, other in zip(rows, other_rows, strict=True):
         assert row.keys() == other.keys()
         for name, value in row.items():
             assert other[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
-    assert weights.keys() == other_weights.keys()
+    assert_near(weights, other_weights, near)
+
+
+def assert_near(weights, others, near):
+    assert weights.keys() == others.keys()
     for name, weight in weights.items():
-        torch.testing.assert_close(other_weights[name], weight, rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(others[name], weight, rtol=10 * near, atol=near, msg=name)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("lstm", marks=pytest.mark.slow), "attention"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("lstm", marks=pytest.mark.slow), pytest.param("pixels", marks=pytest.mark.slow), "attention"]
+)
 def test_two_processes_reach_what_one_does(kind, tmp_path):
     run(kind, tmp_path / "one", devices=1)
     run(kind, tmp_path / "two", devices=2)
-    assert_alike(outcome(tmp_path / "one"), outcome(tmp_path / "two"))
+    # Adam makes steps of full length of gradients that are all rounding, as many of convolutions are here.
+    near = 0.05 if kind == "pixels" else 1e-4
+    assert_alike(outcome(tmp_path / "one"), outcome(tmp_path / "two"), near)
     best = [load_checkpoint(tmp_path / name / "training" / BEST) for name in ("one", "two")]
-    for name, weight in best[0].items():
-        torch.testing.assert_close(best[1][name], weight, rtol=1e-3, atol=1e-4, msg=name)
+    assert_near(*best, near)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from captioner.errors import ConfigError
 from captioner.images import PreprocessSpec
 from captioner.models.encoders.base import Encoder, pool_or_flatten
+from captioner.models.encoders.batch_norm import WholeBatchNorm2d
 
 _LAYERS = ((32, 5, 2), (64, 3, 2), (96, 3, 2), (128, 3, 1), (128, 1, 1))
 """Channels, kernel and stride of each convolution; the last one lets colour and shape meet in one channel."""
@@ -91,7 +92,7 @@ def _convolutions() -> nn.Sequential:
     for width, kernel, stride in _LAYERS:
         layers += [
             nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False),  # the norm brings the bias
-            nn.BatchNorm2d(width),
+            WholeBatchNorm2d(width),
             nn.ReLU(inplace=True),
         ]
         channels = width
