@@ -1,7 +1,7 @@
-"""Which row of a feature store each key has: twelve bytes a row in memory, as a store may have millions.
+"""Which row of a feature store each key has: twenty bytes a row in memory, as a store may have millions.
 
-The first eight bytes of the keys are kept sorted, with their rows; what is found is compared with the whole key, in the
-file. Keys are digests, so two that begin alike are next to impossible, and are told apart all the same.
+The first eight bytes of the keys are kept sorted, with the eight behind them and their rows. Keys are SHA-256 digests:
+no two begin with the same sixteen bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 KEY_BYTES = 32
 """A key is a SHA-256 digest."""
+_NUMBERS = np.dtype(">u8")
 
 
 class RowIndex:
@@ -23,13 +24,13 @@ class RowIndex:
 
     def __init__(self, keys: Path) -> None:
         """Index the file of keys, one after another in the order of their rows, and nothing else."""
-        self._path = keys
         self._count = keys.stat().st_size // KEY_BYTES
         self._recent: dict[bytes, int] = {}
-        begins = self._file()["begin"] if self._count else np.zeros(0, ">u8")
-        order = np.argsort(begins, kind="stable").astype(np.uint32)
-        self._sorted = (np.asarray(begins, np.uint64)[order], order)
-        """Beginnings and rows; replaced as one, so that who looks sees both of the same time."""
+        numbers = np.zeros((0, KEY_BYTES // 8), _NUMBERS)
+        if self._count:
+            numbers = np.memmap(keys, _NUMBERS, mode="r", shape=(self._count, KEY_BYTES // 8))
+        self._sorted = _sorted(numbers[:, 0], numbers[:, 1], np.arange(self._count))
+        """Both parts of the keys, and rows; replaced as one, so that who looks sees all of the same time."""
 
     def __len__(self) -> int:
         return self._count
@@ -39,35 +40,29 @@ class RowIndex:
         recent = self._recent.get(key)
         if recent is not None:
             return recent
-        begins, rows = self._sorted
-        begin = np.uint64(int.from_bytes(key[:8], "big"))
-        place = int(np.searchsorted(begins, begin))
-        while place < len(begins) and begins[place] == begin:
-            row = int(rows[place])
-            if self._key(row) == key:
-                return row
+        first, second, rows = self._sorted
+        wanted, further = np.frombuffer(key, _NUMBERS, 2)
+        place = int(np.searchsorted(first, np.uint64(wanted)))
+        while place < len(first) and first[place] == wanted:
+            if second[place] == further:
+                return int(rows[place])
             place += 1
         return None
 
     def add(self, keys: Iterable[bytes]) -> None:
-        """Take keys that are new and that the file has by now, in its order."""
+        """Take keys that are new, which have the rows behind those that are here."""
         for key in keys:
             self._recent[key] = self._count
             self._count += 1
         if len(self._recent) >= self._RECENT:
-            begins, rows = self._sorted
-            new = np.array([int.from_bytes(key[:8], "big") for key in self._recent], np.uint64)
-            begins = np.concatenate([begins, new])
-            rows = np.concatenate([rows, np.fromiter(self._recent.values(), np.uint32, len(self._recent))])
-            order = np.argsort(begins, kind="stable")
-            self._sorted = (begins[order], rows[order])
+            numbers = np.frombuffer(b"".join(self._recent), _NUMBERS).reshape(-1, KEY_BYTES // 8)
+            new = (numbers[:, 0], numbers[:, 1], np.fromiter(self._recent.values(), np.uint32))
+            first, second, rows = (np.concatenate([old, more]) for old, more in zip(self._sorted, new, strict=True))
+            self._sorted = _sorted(first, second, rows)
             self._recent = {}
 
-    def _key(self, row: int) -> bytes:
-        with self._path.open("rb") as file:
-            file.seek(row * KEY_BYTES)
-            return file.read(KEY_BYTES)
 
-    def _file(self) -> np.ndarray:
-        kind = np.dtype([("begin", ">u8"), ("rest", f"V{KEY_BYTES - 8}")])
-        return np.memmap(self._path, kind, mode="r", shape=(self._count,))
+def _sorted(first: np.ndarray, second: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All three by the first: uint64, uint64, uint32 (rows,)."""
+    order = np.argsort(first, kind="stable")
+    return first[order].astype(np.uint64), second[order].astype(np.uint64), rows[order].astype(np.uint32)

@@ -15,7 +15,7 @@ from typing import Any
 from captioner.datasets.collection import Collection, Groups
 from captioner.datasets.problems import NAMES_SHOWN, PICTURE_KINDS, ProblemKind
 from captioner.text.language import guess_language
-from captioner.text.normalize import words
+from captioner.text.scripts import words_or_characters
 
 MIN_COUNTS = (1, 2, 3, 5, 10)
 """The minimum counts for which the size of the vocabulary is given."""
@@ -81,11 +81,11 @@ class Examination:
     captions_per_picture: tuple[int, float, int]
     """The least, the mean, the most."""
     words_per_caption: tuple[int, float, int]
-    """The least, the mean, the most."""
+    """Likewise; of scripts without spaces, characters count."""
     language: str
     """A guess."""
     vocabulary: dict[int, int]
-    """How many words occur so often in the training captions: minimum count → words."""
+    """How many words, or characters, occur so often in the training captions: minimum count → words."""
     samples: tuple[tuple[str, tuple[str, ...]], ...]
     """The first records: name of the picture, captions."""
     findings: tuple[Finding, ...]
@@ -160,7 +160,7 @@ class _Texts:
                 if len(set(picture.captions)) < len(picture.captions):
                     self._twice.add(picture.name)
                 for caption in picture.captions:
-                    said = words(caption)
+                    said = words_or_characters(caption)
                     long.add(len(said))
                     if split == "train":
                         self.counts.update(said)

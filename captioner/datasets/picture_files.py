@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from captioner.images import FileSource
@@ -28,9 +29,11 @@ class PictureFiles:
 
     def find(self, name: str) -> FileSource | None:
         """The file that `name` stands for, or None."""
-        parts = parts_of(name)
-        if not parts:
-            return None
+        # Letters with marks may be composed on one side and not on the other, as a Mac writes them.
+        forms = dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)))
+        return next((found for form in forms if (found := self._find(parts_of(form)))), None)
+
+    def _find(self, parts: Sequence[str]) -> FileSource | None:
         for beginning in range(len(parts)):  # the name as it is, then without what may only have been true elsewhere
             relative = Path(*parts[beginning:])
             for place, folder in enumerate(self._folders):
@@ -75,19 +78,3 @@ def _folders_in(folder: Path) -> list[Path]:
             ]
     except OSError:
         return []
-
-
-def walk(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> Iterator[Path]:
-    """All files below a folder whose names end in one of `suffixes`, in a set order; hidden ones are left out."""
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted(
-                ((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name[:1] != "."),
-            )
-    except OSError:
-        return
-    for name, is_folder in listed:
-        if is_folder:
-            yield from walk(folder / name, suffixes)
-        elif os.path.splitext(name)[1].lower() in suffixes:  # noqa: PTH122 - of a name, not of a path
-            yield folder / name

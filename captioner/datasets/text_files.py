@@ -151,14 +151,16 @@ def json_items(path: Path, prefix: str) -> Iterator[Any]:
 
     Raises:
         DataError: the file cannot be read, or is not JSON; the message says where it breaks off.
-        MissingDependencyError: `ijson` is not installed.
+        MissingDependencyError: the file has more than 64 MB, and `ijson` is not installed.
     """
-    try:
-        ijson = importlib.import_module("ijson")
-    except ImportError:
-        raise MissingDependencyError(
-            f"{path.name}: reading large JSON files needs ijson: pip install 'captioner[data]'"
-        ) from None
+    ijson = _ijson()
+    if ijson is None:
+        if path.stat().st_size > _MAX_LOOKED_AT:
+            raise MissingDependencyError(
+                f"{path.name}: reading large JSON files needs ijson: pip install 'captioner[data]'"
+            )
+        yield from _items_at_once(path, prefix)
+        return
     try:
         with path.open("rb") as file:
             if file.read(3) != codecs.BOM_UTF8:
@@ -176,10 +178,13 @@ def json_head(path: Path, prefix: str, most: int = 64) -> tuple[str, ...]:
 
     Cheap: at most `most` keys and the first 64 MB are looked at. Never raises.
     """
-    try:
-        ijson = importlib.import_module("ijson")
-    except ImportError:
-        return ()
+    ijson = _ijson()
+    if ijson is None:
+        try:
+            found = _items_at_once(path, prefix) if path.stat().st_size <= _MAX_LOOKED_AT else []
+        except (DataError, OSError):
+            return ()
+        return tuple(found[0])[:most] if found and isinstance(found[0], dict) else ()
     keys: list[str] = []
     try:
         with path.open("rb") as file:
@@ -194,6 +199,26 @@ def json_head(path: Path, prefix: str, most: int = 64) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError, ijson.JSONError):
         pass
     return tuple(keys)
+
+
+def _ijson() -> Any:
+    try:
+        return importlib.import_module("ijson")
+    except ImportError:
+        return None
+
+
+def _items_at_once(path: Path, prefix: str) -> list[Any]:
+    """What `json_items` gives, of a file that is small enough to be read whole."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check the file") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}); it may be cut short: get it again") from None
+    for name in prefix.split(".")[:-1]:  # the last part is `item`
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, list) else []
 
 
 def _raw_lines(file: Any, newline: bytes) -> Iterator[bytes | None]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from captioner.bundle import ENCODER, PRETRAINED, Bundle, bundle_of, load_bundle
-from captioner.config.build import BUILTIN, SHIPPED, BuildConfig, DecoderConfig, EncoderConfig, TrainConfig
+from captioner.config.build import AUTO, BUILTIN, SHIPPED, BuildConfig, DecoderConfig, EncoderConfig, TrainConfig
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pipeline.encoders import captioner_named
+from captioner.text.normalize import RULES
 
 LEARNING_RATE = 5e-4
 """Unless another is asked for: a quarter of that of fresh weights, as what was learned is to stay."""
@@ -60,6 +61,12 @@ def settled(config: BuildConfig, given: Collection[str]) -> BuildConfig:
         if name in given and not _agree(name, asked, value, bundle):
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag} {asked}: the captioner of --from has {value}, and keeps it; leave {flag} away")
+    theirs_are = "words" if bundle.vocabulary.rules == RULES else "subwords"
+    if config.data.tokenizer not in (AUTO, theirs_are):
+        raise ConfigError(
+            f"--tokenizer {config.data.tokenizer}: the captioner of --from has {theirs_are}, and keeps them; leave "
+            "--tokenizer away"
+        )
     encoder = replace(config.encoder, **{name: wanted[name] for name in _names(EncoderConfig) if name in wanted})
     decoder = replace(config.decoder, **{name: wanted[name] for name in _names(DecoderConfig) if name in wanted})
     theirs = {each.name: getattr(bundle.manifest.decode, each.name) for each in fields(config.decode)}

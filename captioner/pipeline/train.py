@@ -52,8 +52,6 @@ def train(
         TrainingError: the loss is not a number, or the checkpoints in the folder are of another model.
         WeightsError: the captioner to start from is not there, or another one.
     """
-    from captioner.export import load_weights
-    from captioner.models.caption_model import build_caption_model, grow_from, start_from
     from captioner.models.decoders.base import DecoderSizes
     from captioner.training.data import CaptionData
     from captioner.training.distillation import Teachers
@@ -65,21 +63,8 @@ def train(
     vocabulary = Vocabulary.load(workspace.vocabulary)
     features = Features.load(workspace.features)
     sizes = DecoderSizes(features.encoder.feature_shape, len(vocabulary), vocabulary.pad)
-    together = features.encoder.trained_with_decoder
-    model = build_caption_model(decoder, sizes, encoder if together else None, seed=config.seed)
-    if origin is not None:
-        before = len(origin.vocabulary)
-        smaller = build_caption_model(decoder, replace(sizes, vocabulary=before), seed=config.seed)
-        try:
-            grow_from(model, load_weights(origin.folder, smaller), before)
-        except WeightsError as error:
-            raise WeightsError(f"--from {origin.folder}: {error.message}") from None
-    if config.start_from:
-        named = [_finished("--start-from", folder, vocabulary) for folder in folders_in(config.start_from)]
-        try:
-            start_from(model, *(load_weights(bundle.folder, model) for bundle in named))
-        except WeightsError as error:
-            raise WeightsError(f"--start-from {config.start_from}: {error.message}") from None
+    trained_encoder = encoder if features.encoder.trained_with_decoder else None
+    model = _first_model(decoder, sizes, trained_encoder, config, vocabulary, origin)
     dev = list(read_lines(workspace.pictures("dev")))
     score_dev = DevCider(vocabulary, {picture["image_id"]: picture["captions"] for picture in dev})
     training = PreparedSplit(workspace.split("train"))
@@ -111,6 +96,35 @@ def train(
     write_json(workspace.training / RECORD, {**asdict(record), "parameters": parameters})
     epochs = f"{record.epochs} epoch{'' if record.epochs == 1 else 's'}"
     return f"{epochs}, best {record.best_dev_cider:.1f} CIDEr on dev after epoch {record.best_epoch}"
+
+
+def _first_model(
+    decoder: DecoderConfig,
+    sizes: DecoderSizes,
+    encoder: EncoderConfig | None,
+    config: TrainConfig,
+    vocabulary: Vocabulary,
+    origin: Bundle | None,
+) -> CaptionModel:
+    """The model that training begins with: fresh, or with the weights that `--from` or `--start-from` names."""
+    from captioner.export import load_weights
+    from captioner.models.caption_model import build_caption_model, grow_from, start_from
+
+    model = build_caption_model(decoder, sizes, encoder, seed=config.seed)
+    if origin is not None:
+        before = len(origin.vocabulary)
+        smaller = build_caption_model(decoder, replace(sizes, vocabulary=before), seed=config.seed)
+        try:
+            grow_from(model, load_weights(origin.folder, smaller), before)
+        except WeightsError as error:
+            raise WeightsError(f"--from {origin.folder}: {error.message}") from None
+    if config.start_from:
+        named = [_finished("--start-from", folder, vocabulary) for folder in folders_in(config.start_from)]
+        try:
+            start_from(model, *(load_weights(bundle.folder, model) for bundle in named))
+        except WeightsError as error:
+            raise WeightsError(f"--start-from {config.start_from}: {error.message}") from None
+    return model
 
 
 def folders_in(option: str) -> list[Path]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -167,13 +167,13 @@ def write_text(path: Path, lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def lines_of(path: Path) -> Iterator[Callable[[str], None]]:
+def lines_of(path: Path) -> Iterator[Callable[[str], object]]:
     """What writes a line of text to a file, which has its name when all are written; errors as for `write_text`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            yield lambda line: _write_line(file, line)
+            yield lambda line: file.write(f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -182,10 +182,6 @@ def lines_of(path: Path) -> Iterator[Callable[[str], None]]:
     finally:
         with suppress(OSError):
             temporary.unlink()
-
-
-def _write_line(file: TextIO, line: str) -> None:
-    file.write(f"{line}\n")
 
 
 def read_json(path: Path) -> Any:

@@ -99,3 +99,14 @@ def test_a_recipe_is_written_once_and_what_to_type_next_is_said(tmp_path):
     assert done.returncode == 1
     assert "no pictures with captions are left" in done.stderr
     assert not (tmp_path / "new.yaml").exists()
+
+
+def test_captions_without_spaces_are_not_cut_short(tmp_path):
+    folder = tmp_path / "图片"
+    folder.mkdir()
+    for number in range(6):
+        Image.radial_gradient("L").rotate(7 * number).resize((40, 30)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("一个红色的圆形在两颗蓝色的星星的左边", encoding="utf-8")
+    done = run("-m", "captioner", "init", "图片", "--out", "recipe.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "max_words: 18" in (tmp_path / "recipe.yaml").read_text(encoding="utf-8")

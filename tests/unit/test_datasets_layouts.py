@@ -5,8 +5,10 @@ import gc
 import io
 import json
 import re
+import sys
 import tarfile
 import tracemalloc
+import unicodedata
 import warnings
 
 import numpy as np
@@ -195,8 +197,8 @@ def content_of(dataset):
 
 @pytest.fixture(autouse=True)
 def ijson(request):
-    """Whole files of JSON are read with a library that an installation for captioning alone does not have."""
-    if re.search("karpathy|coco|caption-list|json_file_that_breaks_off", request.node.name):
+    """JSON is read as a stream with a library that an installation for captioning alone does not have."""
+    if re.search("memory_stays.*(karpathy|coco|caption-list)|json_file_that_breaks_off", request.node.name):
         pytest.importorskip("ijson")
 
 
@@ -435,3 +437,25 @@ def test_memory_stays_the_same_however_long_the_file(label, tmp_path):
     peak(100)  # what is loaded once
     few, many = peak(3_000), peak(12_000)  # more than the readers take ahead
     assert many < 1.1 * few + 50_000
+
+
+def test_small_files_of_json_are_read_without_the_library_for_large_ones(tmp_path, monkeypatch):
+    for label in ("coco", "karpathy", "caption-list"):
+        WRITERS[label](tmp_path / label)
+    before = {label: content_of(open_dataset(str(tmp_path / label))) for label in ("coco", "karpathy", "caption-list")}
+    monkeypatch.setitem(sys.modules, "ijson", None)
+    for label, content in before.items():
+        assert find_layout(tmp_path / label).label == label
+        assert content_of(open_dataset(str(tmp_path / label))) == content
+    (tmp_path / "coco" / "more.json").write_text("[" * 100_000)
+    assert find_layout(tmp_path / "coco").label == "coco"
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_may_be_composed_otherwise_than_on_the_disk(forms, tmp_path):
+    on_disk, written = (unicodedata.normalize(form, "Blüte à côté.png") for form in forms)
+    (tmp_path / on_disk).write_bytes(picture(0))
+    (tmp_path / "list.csv").write_text(f"image,caption\n{written},A flower\n", encoding="utf-8")
+    layout = find_layout(tmp_path)
+    (entry,) = layout.entries(pytest.fail)
+    assert layout.source(entry.name, entry.locator).read_bytes() == picture(0)

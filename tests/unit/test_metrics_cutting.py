@@ -7,6 +7,7 @@ from captioner.metrics.cutting import Cutting, cutting_for
 from captioner.metrics.evaluate import evaluate
 from captioner.metrics.framing import leave_one_out
 from captioner.metrics.tokenizer import tokenize
+from captioner.text.scripts import words_or_characters
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,11 @@ from captioner.metrics.tokenizer import tokenize
 )
 def test_every_character_is_a_word_where_there_are_no_spaces(text, words):
     assert Cutting.CHARACTERS(text) == words.split()
+
+
+def test_words_or_characters():
+    assert words_or_characters("A man's dog, 2 cats") == ["a", "man's", "dog", "2", "cats"]
+    assert words_or_characters("两只AB狗 วิ่ง") == ["两", "只", "ab", "狗", "วิ่", "ง"]
 
 
 def test_the_references_decide_for_the_whole_set():

@@ -33,6 +33,12 @@ def options_of(*arguments):
     return parse(["--data", "scenes", *arguments])[0]
 
 
+def test_another_way_to_cut_words_is_refused():
+    with pytest.raises(ConfigError, match="--tokenizer subwords: the captioner of --from has words, and keeps them"):
+        options_of("--from", "pretrained", "--tokenizer", "subwords")
+    assert options_of("--from", "pretrained", "--tokenizer", "words").origin == "pretrained"
+
+
 def test_new_words_come_behind_the_old_ones():
     old = Vocabulary.build(["a dog runs", "a dog"], 1)
     captions = ["a zebra runs", "a zebra", "an okapi"]
