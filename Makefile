@@ -35,6 +35,7 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 	$(BIN)/python benchmarks/speed.py --count 2000 --vgg-count 100
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/metrics.py

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 100
 """Characters of a caption that are shown."""
+_FILES = 5
+"""Names of files that are shown."""
 _SIGNS = {"error": "✗", "warning": "!", "note": "-"}
 
 
@@ -100,10 +102,11 @@ def _account(found: Examination) -> str:
     sizes = ", ".join(
         f"{count:,} words" + (f" {least} times" if least > 1 else "") for least, count in found.vocabulary.items()
     )
+    more = f" and {len(found.files) - _FILES:,} more" if len(found.files) > _FILES else ""
     lines = [
         f"{printable(found.data)}: {found.layout}",
         f"  how it is read  {printable(found.reading)}",
-        f"  files           {', '.join(map(printable, found.files))}",
+        f"  files           {', '.join(map(printable, found.files[:_FILES]))}{more}",
         f"  splits          {', '.join(f'{count:,} {split}' for split, count in found.splits.items())} ({own})",
         f"  captions        {found.captions:,}; a picture has {least} to {most}, {mean} in the mean",
         f"  words           a caption has {shortest} to {longest}, {middle} in the mean",

@@ -17,13 +17,12 @@ from captioner.datasets.text_files import files_by_split, json_head, json_items
 from captioner.errors import DataError
 from captioner.types import ImageSource
 
-SUFFIX = ".json"
-
 
 class CaptionListLayout:
     """One file, or one or more for each split."""
 
     label: ClassVar = "caption-list"
+    suffixes: ClassVar = (".json",)
     looked_for: ClassVar = (
         "a JSON file with a list of objects, each with a picture and its captions, or a folder with it"
     )
@@ -37,7 +36,7 @@ class CaptionListLayout:
     @classmethod
     def find(cls, path: Path, columns: Columns, *, named: bool) -> CaptionListLayout | None:
         """See `Layout.find`."""
-        files = (path,) if path.is_file() else files_by_split(path, (SUFFIX,))
+        files = (path,) if path.is_file() else files_by_split(path, cls.suffixes)
         lists = files if all(json_head(file, "item") for file in files) else ()
         if named and not lists:
             raise DataError(f"{path} has no JSON file that begins with a list of objects; name the file itself")

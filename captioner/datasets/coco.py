@@ -19,7 +19,8 @@ from captioner.datasets.text_files import json_head, json_items
 from captioner.errors import DataError
 from captioner.types import ImageSource
 
-_PATTERNS = ("captions_*.json", "annotations/captions_*.json", "*.json", "annotations/*.json")
+_NAMED = "captions_*.json"
+_PATTERNS = (_NAMED, f"annotations/{_NAMED}", "*.json", "annotations/*.json")
 
 
 class CocoLayout:
@@ -109,9 +110,16 @@ def _is_id(value: Any) -> bool:
 
 
 def _caption_files(folder: Path) -> list[Path]:
-    """The files of the first pattern that has some which are written like COCO's."""
+    """The files of the first pattern that has some which are written like COCO's.
+
+    Raises `DataError` when only some of those are that COCO's own name is for: the others are broken.
+    """
     for pattern in _PATTERNS:
-        found = [file for file in sorted(folder.glob(pattern)) if _fit([file])]
+        files = sorted(folder.glob(pattern))
+        found = [file for file in files if _fit([file])]
+        if found and len(found) < len(files) and pattern.endswith(_NAMED):
+            broken = next(file for file in files if file not in found)
+            raise DataError(f"{broken} has not the lists images and annotations, or is cut short; get it again")
         if found:
             return found
     return []
@@ -120,6 +128,6 @@ def _caption_files(folder: Path) -> list[Path]:
 def _fit(files: list[Path]) -> bool:
     return all(
         {"id", "file_name"} <= set(json_head(file, "images.item"))
-        and {"image_id", "caption"} <= set(json_head(file, "annotations.item"))
+        and {"image_id", "caption"} <= set(json_head(file, "annotations.item", whole=True))
         for file in files
     )

@@ -6,7 +6,7 @@ Splits are those of the layout where it has any. Otherwise pictures are looked a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,7 +18,8 @@ from captioner.datasets.layout import Layout
 from captioner.datasets.likeness import nearly_the_same
 from captioner.datasets.looks import look_at_all
 from captioner.datasets.problems import Problem, ProblemKind
-from captioner.datasets.splits import DEV_SHARE, SHARES, split_by_content, together
+from captioner.datasets.splits import DEV_SHARE, SHARES, split_by_content
+from captioner.datasets.union_find import UnionFind
 from captioner.errors import DataError, printable
 from captioner.progress import Progress
 from captioner.types import ImageSource, Record
@@ -38,10 +39,10 @@ class Groups:
     """A number from 0 up to 1 that follows from the content of each alone: float64 (pictures,)."""
     of: np.ndarray
     """The group of each, named by the place of its first picture: int64 (pictures,)."""
-    same: Sequence[tuple[int, int]]
-    """Places of pictures whose files are the same: the first one, and each further one."""
-    near: Sequence[tuple[int, int]]
-    """Places of pictures that are nearly the same."""
+    same: np.ndarray
+    """Places of pictures whose files are the same: the first one, and each further one; int64 (pairs, 2)."""
+    near: np.ndarray
+    """Places of pictures that are nearly the same, as many pairs as connect them; int64 (pairs, 2)."""
 
 
 class Collection:
@@ -132,16 +133,23 @@ class Collection:
             contents[place] = np.frombuffer(content[:16], ">u8")  # half of a SHA-256 tells contents apart as well
             if bits is not None:
                 hashes[place], has_hash[place] = int.from_bytes(bits, "big"), True
-        _, first, inverse = np.unique(contents, axis=0, return_index=True, return_inverse=True)
-        first_of = first[inverse.reshape(-1)]  # the first picture of the same content
-        same = [(int(first_of[place]), int(place)) for place in np.flatnonzero(first_of != np.arange(count))]
+        order = np.lexsort(contents.T)  # equal contents beside each other, in their own order
+        begins = np.append(True, (contents[order[1:]] != contents[order[:-1]]).any(axis=1))[:count]
+        first_of = np.empty(count, np.int64)  # the first picture of the same content
+        first_of[order] = order[begins][np.cumsum(begins) - 1]
+        further = np.flatnonzero(first_of != np.arange(count))
         distinct = np.flatnonzero(has_hash & (first_of == np.arange(count)))
 
         def small(places: np.ndarray) -> np.ndarray:
             return self.index.small_copies(numbers[distinct[places]].tolist())
 
-        near = [(int(distinct[one]), int(distinct[other])) for one, other in nearly_the_same(hashes[distinct], small)]
-        return Groups(numbers, contents[:, 0] / 2**64, together(count, [*same, *near]), same, near)
+        near = np.fromiter(nearly_the_same(hashes[distinct], small), np.dtype((np.int64, 2)))
+        same, near = np.stack([first_of[further], further], axis=1), distinct[near]
+        joined = UnionFind(count)
+        for pairs in (same, near):
+            for one, other in pairs:
+                joined.join(int(one), int(other))
+        return Groups(numbers, contents[:, 0] / 2**64, joined.groups(np.arange(count)), same, near)
 
     def _leave_out_what_is_missing(self) -> None:
         """Forget pictures without a file, without a caption, or outside of the splits."""
@@ -169,8 +177,8 @@ class Collection:
         found = self.groups()
         kept = np.ones(len(found.numbers), bool)
         if self.has_splits:
-            of_train = {number for (number,) in self.index.query("SELECT id FROM pictures WHERE split = 'train'")}
-            kept = np.array([number in of_train for number in found.numbers.tolist()], bool)
+            training = (split == "train" for (split,) in self.index.query("SELECT split FROM pictures ORDER BY id"))
+            kept = np.fromiter(training, bool, len(kept))
         groups = np.unique(found.of[kept], return_inverse=True)[1]
         splits = split_by_content(
             found.shares[kept], groups, held_back={"dev": DEV_SHARE} if self.has_splits else SHARES

@@ -86,6 +86,9 @@ def find_fields(names: Iterable[str], columns: Columns, where: str) -> Fields:
     captions = (columns.caption,) if columns.caption else _captions(rest)
     if not captions:
         raise DataError(f"{where}: no column is called like captions; name it with --caption-column; it has: {listed}")
+    twice = next((name for name in (image, *captions) if there.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{where} has more than one column called {twice}; rename all but one")
     return Fields(image, captions, _first([name for name in rest if name not in captions], _SPLIT))
 
 

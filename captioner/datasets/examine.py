@@ -69,7 +69,7 @@ class Examination:
     reading: str
     """How it is read."""
     files: tuple[str, ...]
-    """The files that are read, the first few."""
+    """The files that are read."""
     splits: dict[str, int]
     """Pictures in each split that a build would use."""
     own_splits: bool
@@ -258,20 +258,16 @@ def _listed(splits: dict[str, int]) -> str:
 
 def _copies(collection: Collection, groups: Groups) -> Iterator[Finding]:
     """Pictures that are the same or nearly the same, across splits and within."""
-    split_of: dict[int, str] = dict(collection.index.query("SELECT id, split FROM pictures"))
-    name_of = "SELECT name FROM pictures WHERE id = ?"
+    facts_of = "SELECT name, split FROM pictures WHERE id = ?"
     for pairs, code, what in (
         (groups.same, "same_picture", "the same picture, byte by byte, is there more than once"),
         (groups.near, "near_duplicates", "pictures are nearly the same: resized, recompressed, a little edited"),
     ):
         across, within = _Named(), _Named()
-        for one, other in pairs:
-            numbers = [int(groups.numbers[place]) for place in (one, other)]
-            named = across if split_of[numbers[0]] != split_of[numbers[1]] else within
-            if named.is_full:
-                named.add("")
-            else:
-                named.add(" = ".join(next(collection.index.query(name_of, (number,)))[0] for number in numbers))
+        for pair in pairs:
+            facts = [next(collection.index.query(facts_of, (int(groups.numbers[place]),))) for place in pair]
+            (_, one), (_, other) = facts
+            (within if one == other else across).add(" = ".join(name for name, _ in facts))
         if across.count:
             yield across.finding(
                 f"{code}_across_splits", Severity.WARNING, f"{what}, in two splits: scores would be too good",
@@ -304,13 +300,9 @@ class _Named:
         self.count = 0
         self._names: list[str] = []
 
-    @property
-    def is_full(self) -> bool:
-        return len(self._names) >= NAMES_SHOWN
-
     def add(self, name: str) -> None:
         self.count += 1
-        if not self.is_full and name not in self._names:
+        if len(self._names) < NAMES_SHOWN and name not in self._names:
             self._names.append(name)
 
     def finding(self, code: str, severity: Severity, text: str, remedy: str) -> Finding:

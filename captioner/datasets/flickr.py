@@ -56,6 +56,8 @@ class FlickrLayout:
     @classmethod
     def find(cls, path: Path, columns: Columns, *, named: bool) -> FlickrLayout | None:
         """See `Layout.find`."""
+        if path.is_file() and path.name in CAPTION_FILES:
+            path = path.parent.parent if path.parent.name in TEXT_FOLDERS else path.parent
         captions = _find_captions(path)
         if captions is None and named:
             raise DataError(f"{path} has no {CAPTION_FILES[0]} and no {CAPTION_FILES[1]}; give the folder that has one")

@@ -6,17 +6,17 @@ FOLDER/train/metadata.csv …       or one in the folder of each split; names ar
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from captioner.datasets.columns import Fields, entries_of, find_fields
-from captioner.datasets.layout import SPLITS, Columns, Entry, Report
-from captioner.datasets.picture_files import parts_of
+from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder
+from captioner.datasets.picture_files import file_at, parts_of
 from captioner.datasets.text_files import first_line, json_lines, table
 from captioner.errors import DataError
-from captioner.images import FileSource
 from captioner.types import ImageSource
 
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -55,14 +55,13 @@ class ImageFolderLayout:
             inner = file.parent.relative_to(self._folder)
             place = (inner / file.name).as_posix()
             split = SPLITS.get(inner.name.lower(), "") if inner.parts else ""
-            placed = ((f"{place} line {number}", row) for number, row in _rows(file, report))
+            placed = ((f"{place} line {number}", row) for number, row in _rows(file, in_folder(inner, report)))
             for entry in entries_of(placed, self._fields(file), report, split):
                 yield replace(entry, name=(inner / Path(*parts_of(entry.name))).as_posix())
 
     def source(self, name: str, locator: str) -> ImageSource | None:
         """See `Layout.source`."""
-        path = self._folder / name
-        return FileSource(path) if path.is_file() else None
+        return file_at(self._folder / name)
 
     def _fields(self, file: Path) -> Fields:
         return find_fields(_names(file), self._columns, file.name)
@@ -71,7 +70,7 @@ class ImageFolderLayout:
 def _names(file: Path) -> list[str]:
     """The keys of the first line."""
     if file.suffix == ".csv":
-        return [name.strip().strip('"') for name in first_line(file).split(",")]
+        return [name.strip() for name in next(csv.reader([first_line(file)]), [])]
     return next((list(row) for _, row in json_lines(file, lambda _: None)), [])
 
 

@@ -17,6 +17,7 @@ from captioner.datasets.layout import Entry
 from captioner.datasets.likeness import SMALL_BYTES
 from captioner.datasets.looks import Look
 from captioner.datasets.problems import Problem, ProblemKind
+from captioner.errors import printable
 
 _PRECEDENCE = {"test": 0, "dev": 1, "train": 3}
 """Splits in the order in which they keep a picture that is in two of them; others come before `train`."""
@@ -52,7 +53,7 @@ class CaptionIndex:
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)  # a file without a name, removed when it is closed
-        self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;")
+        self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4000;")
         self._database.executescript(_TABLES)
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -60,6 +61,10 @@ class CaptionIndex:
         ask = self._database.execute
         ask("BEGIN")
         for entry in entries:
+            if not _is_unicode(entry.name):
+                reason = "its name is not Unicode; rename it; left out"
+                self.report(Problem(printable(entry.name), ProblemKind.UNDECODABLE_BYTES, reason))
+                continue
             row = ask("SELECT id, split FROM pictures WHERE name = ?", (entry.name,)).fetchone()
             if row is None:
                 facts = (entry.name, entry.locator, entry.split, entry.place)
@@ -78,6 +83,10 @@ class CaptionIndex:
 
     def _add_caption(self, picture: int, caption: str, entry: Entry) -> None:
         named = entry.place if entry.number is None else f"{entry.name}#{entry.number}"
+        if not _is_unicode(caption):
+            reason = f"{entry.name}: half of a character in the caption (a lone surrogate); left out"
+            self.report(Problem(named, ProblemKind.UNDECODABLE_BYTES, reason))
+            return
         if not any(map(str.isalnum, caption)):
             self.report(Problem(named, ProblemKind.EMPTY_CAPTION, f"{entry.name}: no words; left out"))
             return
@@ -172,3 +181,12 @@ class CaptionIndex:
     def query(self, text: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of a question in SQL about `pictures` and `captions`, for counting."""
         yield from self._database.cursor().execute(text, values)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written down: JSON may hold halves of characters, and names of files any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -17,13 +17,12 @@ from captioner.datasets.text_files import files_by_split, json_lines
 from captioner.errors import DataError
 from captioner.types import ImageSource
 
-SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
-
 
 class JsonLinesLayout:
     """One file, or one or more for each split."""
 
     label: ClassVar = "json-lines"
+    suffixes: ClassVar = (".jsonl", ".ndjson", ".jsonlines")
     looked_for: ClassVar = (
         "JSON lines with a picture and a caption in each, or a folder with such a file, or one a split"
     )
@@ -37,8 +36,8 @@ class JsonLinesLayout:
     @classmethod
     def find(cls, path: Path, columns: Columns, *, named: bool) -> JsonLinesLayout | None:
         """See `Layout.find`."""
-        files = files_by_split(path, SUFFIXES)
-        if path.is_file() and (named or path.suffix.lower() in SUFFIXES):
+        files = files_by_split(path, cls.suffixes)
+        if path.is_file() and (named or path.suffix.lower() in cls.suffixes):
             files = (path,)
         if not files:
             if named:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias
 
@@ -36,6 +36,11 @@ def split_in(name: str) -> str:
     """
     found = {SPLITS[word] for word in _WORD.findall(name.lower()) if word in SPLITS}
     return found.pop() if len(found) == 1 else ""
+
+
+def in_folder(folder: Path, report: Report) -> Report:
+    """Reports what is wrong with files of a folder below that of the data by their paths, as names may be the same."""
+    return lambda problem: report(replace(problem, name=(folder / problem.name).as_posix()))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, count, pairwise
 
 import numpy as np
 from PIL import Image
+
+from captioner.datasets.union_find import UnionFind
 
 SIDE = 32
 """Side in pixels of the square from which a picture's hash is taken."""
@@ -21,8 +23,9 @@ MOST_BITS = 8
 """Pictures whose hashes differ in more bits are not compared any further."""
 MOST_DIFFERENCE = 6.0
 """Small copies of nearly the same picture differ by no more, in the mean over pixels and channels; white is 255."""
-_BANDS = MOST_BITS + 1
-_BLOCK = 2**20  # comparisons at a time
+_PARTS = MOST_BITS + 2
+_CONFIRMED = 4096
+"""Pairs whose small copies are compared at a time."""
 _FLAT = 2.0
 """Pictures whose brightness varies by less, as a standard deviation, are as good as empty: their hash is noise."""
 
@@ -54,43 +57,49 @@ def likeness_of(rgb: np.ndarray) -> Likeness:
 
 
 def nearly_the_same(hashes: np.ndarray, small: Callable[[np.ndarray], np.ndarray]) -> Iterator[tuple[int, int]]:
-    """Pairs of places of pictures that are nearly the same, each once, the lower place first.
+    """Pairs of places of pictures that are nearly the same, the lower place first.
+
+    Of a whole group of such pictures, only as many pairs as connect them: one less than there are pictures.
 
     Args:
         hashes: uint64 (pictures,).
         small: places (n,) → the small copies of those pictures, uint8 (n, 192).
 
-    Two hashes that differ in 8 bits at most agree in one of nine parts at least, so that only pictures which share a
-    part are compared (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling", section 3).
+    Two hashes that differ in 8 bits at most agree in two of ten parts at least, so that only pictures which share two
+    parts are compared (Manku, Jain and Das Sarma 2007, "Detecting near-duplicates for web crawling", section 3).
     """
-    edges = np.linspace(0, 64, _BANDS + 1).astype(int)
+    joined = UnionFind(len(hashes))
+    for one, other in _near_hashes(hashes):
+        for start in range(0, len(one), _CONFIRMED):
+            pair = np.sort(np.stack([one[start : start + _CONFIRMED], other[start : start + _CONFIRMED]]), axis=0)
+            groups = joined.groups(pair)
+            low, high = pair[:, groups[0] != groups[1]]
+            difference = np.abs(small(low).astype(np.int16) - small(high)).mean(axis=1)
+            for pictures in zip(low.tolist(), high.tolist(), (difference <= MOST_DIFFERENCE).tolist(), strict=True):
+                if pictures[2] and joined.join(*pictures[:2]):
+                    yield pictures[:2]
+
+
+def _near_hashes(hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of places whose hashes differ in few bits, each pair once, some at a time: int64 (pairs,) twice."""
+    edges = np.linspace(0, 64, _PARTS + 1).astype(int)
     masks = [np.uint64(2 ** int(high) - 2 ** int(low)) for low, high in pairwise(edges)]
-    for band, mask in enumerate(masks):
-        parts = hashes & mask
-        order = np.argsort(parts, kind="stable")  # places that share a part stay in their order
-        starts = np.flatnonzero(np.diff(parts[order])) + 1
-        for places in np.split(order, starts):
-            for one, other in _near_hashes(places, hashes):
-                differing = hashes[one] ^ hashes[other]
-                first_shared = np.ones(len(one), bool)
-                for earlier in masks[:band]:
-                    first_shared &= differing & earlier != 0
-                one, other = one[first_shared], other[first_shared]
-                difference = np.abs(small(one).astype(np.int16) - small(other)).mean(axis=1)
-                near = difference <= MOST_DIFFERENCE
-                yield from zip(one[near].tolist(), other[near].tolist(), strict=True)
-
-
-def _near_hashes(places: np.ndarray, hashes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs among places, ascending, whose hashes differ in few bits, a block at a time: int64 (pairs,) twice."""
-    mine = hashes[places]
-    rows = max(1, _BLOCK // max(1, len(places)))
-    for first in range(0, len(places) - 1, rows):
-        differing = mine[first : first + rows, None] ^ mine[None, first + 1 :]  # (rows, others)
-        one, other = np.nonzero(np.bitwise_count(differing) <= MOST_BITS)
-        above = other >= one  # the others begin one further
-        if above.any():
-            yield places[first + one[above]], places[first + 1 + other[above]]
+    for first, second in combinations(range(_PARTS), 2):
+        shared = hashes & (masks[first] | masks[second])
+        order = np.argsort(shared, kind="stable")
+        shared, ordered = shared[order], hashes[order]
+        here = np.arange(len(order))
+        for distance in count(1):  # in order, each with the one so far behind it
+            here = here[: np.searchsorted(here, len(order) - distance)]
+            here = here[shared[here] == shared[here + distance]]
+            if not len(here):
+                break
+            differing = ordered[here] ^ ordered[here + distance]
+            near = np.bitwise_count(differing) <= MOST_BITS
+            for earlier in range(second):  # a pair that shares more parts is met with the first two alone
+                near &= (differing & masks[earlier] == 0) == (earlier == first)
+            if near.any():
+                yield order[here[near]], order[here[near] + distance]
 
 
 def _cosines() -> np.ndarray:

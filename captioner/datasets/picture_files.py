@@ -37,12 +37,17 @@ class PictureFiles:
         for beginning in range(len(parts)):  # the name as it is, then without what may only have been true elsewhere
             relative = Path(*parts[beginning:])
             for place, folder in enumerate(self._folders):
-                path = folder / relative
-                if path.is_file():
+                source = file_at(folder / relative)
+                if source is not None:
                     if place:  # the next one is most likely here too
                         self._folders.insert(0, self._folders.pop(place))
-                    return FileSource(path)
+                    return source
         return None
+
+
+def file_at(path: Path) -> FileSource | None:
+    """The file at a path; None when there is none, or when no file could be called so."""
+    return FileSource(path) if os.path.isfile(path) else None  # noqa: PTH113 - pathlib raises for names that are too long
 
 
 def parts_of(name: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from captioner.datasets.scenes import ScenesDataset
 from captioner.datasets.shards import ShardsLayout
 from captioner.datasets.sidecar import SidecarLayout
 from captioner.datasets.table import TableLayout
+from captioner.datasets.text_files import files_by_split
 from captioner.errors import ConfigError, DataError
 
 AUTO = "auto"
@@ -88,7 +89,21 @@ def find_layout(path: Path, layout: str = AUTO, columns: Columns = FOUND) -> Lay
         if found is not None:
             return found
     looked_for = "; ".join(f"{candidate.looked_for} ({label})" for label, candidate in LAYOUTS.items())
-    raise DataError(f"--data {path} is in no known layout; looked for: {ScenesDataset.looked_for}; {looked_for}")
+    raise DataError(
+        f"{_near_miss(path, columns)}--data {path} is in no known layout; looked for: {ScenesDataset.looked_for}; "
+        f"{looked_for}"
+    )
+
+
+def _near_miss(path: Path, columns: Columns) -> str:
+    """What is wrong with a file of a folder that looks as if it had the captions; empty when there is none."""
+    for layout in (TableLayout, JsonLinesLayout, CaptionListLayout):
+        for file in files_by_split(path, layout.suffixes):
+            try:
+                layout.find(file, columns, named=True)
+            except DataError as error:
+                return f"{error.message}; "
+    return ""
 
 
 def name_of(path: Path, layout: Layout) -> str:

@@ -12,12 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
-from captioner.datasets.layout import SPLITS, Columns, Entry, Report
-from captioner.datasets.picture_files import SUFFIXES
+from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder
+from captioner.datasets.picture_files import SUFFIXES, file_at
 from captioner.datasets.problems import Problem, ProblemKind
 from captioner.datasets.text_files import lines
 from captioner.errors import DataError
-from captioner.images import FileSource
 from captioner.types import ImageSource
 
 TEXTS = (".txt", ".caption")
@@ -64,15 +63,16 @@ class SidecarLayout:
                 reason = "no picture of this name beside it; left out"
                 report(Problem(text.as_posix(), ProblemKind.CAPTION_WITHOUT_PICTURE, reason))
                 continue
-            captions = () if text is None else tuple(line for _, line in lines(self._folder / text, report))
+            captions: tuple[str, ...] = ()
+            if text is not None:
+                captions = tuple(line for _, line in lines(self._folder / text, in_folder(text.parent, report)))
             place = picture.as_posix() if text is None else text.as_posix()
             split = SPLITS.get(picture.parts[0].lower(), "") if len(picture.parts) > 1 else ""
             yield Entry(picture.as_posix(), captions, place, split)
 
     def source(self, name: str, locator: str) -> ImageSource | None:
         """See `Layout.source`."""
-        path = self._folder / name
-        return FileSource(path) if path.is_file() else None
+        return file_at(self._folder / name)
 
 
 def _pairs(folder: Path, below: Path) -> Iterator[tuple[Path | None, Path | None]]:
@@ -83,13 +83,14 @@ def _pairs(folder: Path, below: Path) -> Iterator[tuple[Path | None, Path | None
     except OSError as error:
         raise DataError(f"cannot read {folder / below}: {error.strerror}; check its permissions") from None
     texts = {name for name, is_folder in entries if not is_folder and Path(name).suffix.lower() in TEXTS}
+    ends = sorted({Path(name).suffix for name in texts}, key=lambda end: (TEXTS.index(end.lower()), end))
     used = set()
     for name, is_folder in sorted(entries):
         if is_folder:
             yield from _pairs(folder, below / name)
         elif Path(name).suffix.lower() in SUFFIXES:
             stem = Path(name).stem
-            text = next((each + end for each in (name, stem) for end in TEXTS if each + end in texts), None)
+            text = next((each + end for each in (name, stem) for end in ends if each + end in texts), None)
             used.add(text)
             yield below / name, None if text is None else below / text
     for text in sorted(texts - used):

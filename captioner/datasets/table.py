@@ -6,6 +6,7 @@ train.tsv val.tsv …                           several in one folder, each a sp
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,6 @@ from captioner.datasets.text_files import files_by_split, first_line, table
 from captioner.errors import DataError
 from captioner.types import ImageSource
 
-SUFFIXES = (".csv", ".tsv", ".tab", ".psv")
 _SEPARATORS = ("\t", "|", ";", ",")
 
 
@@ -25,6 +25,7 @@ class TableLayout:
     """One table, or one for each split."""
 
     label: ClassVar = "table"
+    suffixes: ClassVar = (".csv", ".tsv", ".tab", ".psv")
     looked_for: ClassVar = (
         "a CSV or TSV whose header names a picture and a caption, or a folder with one, or one a split"
     )
@@ -37,8 +38,8 @@ class TableLayout:
     @classmethod
     def find(cls, path: Path, columns: Columns, *, named: bool) -> TableLayout | None:
         """See `Layout.find`."""
-        files = files_by_split(path, SUFFIXES)
-        if path.is_file() and (named or path.suffix.lower() in SUFFIXES):
+        files = files_by_split(path, cls.suffixes)
+        if path.is_file() and (named or path.suffix.lower() in cls.suffixes):
             files = (path,)
         if not files:
             if named:
@@ -77,4 +78,4 @@ def header_of(file: Path) -> tuple[list[str], str]:
     """The names of the columns, and what separates them: of the known separators the one that the header has."""
     line = first_line(file)
     separator = next((each for each in _SEPARATORS if each in line), ",")
-    return [name.strip().strip('"').strip() for name in line.split(separator)], separator
+    return [name.strip() for name in next(csv.reader([line], delimiter=separator), [])], separator

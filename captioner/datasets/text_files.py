@@ -9,9 +9,10 @@ import codecs
 import csv
 import importlib
 import json
+from collections import deque
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from captioner.datasets.layout import Report, split_in
 from captioner.datasets.problems import Problem, ProblemKind
@@ -25,18 +26,17 @@ _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM
 
 
 def lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank, without its end; UTF-8, or UTF-16 with a byte order mark.
+    """Number and text of each line that is not blank, without its end, which any system may have written.
 
-    Raises `DataError` when the file cannot be read. A line that is not text is reported and left out.
+    The encoding is UTF-8 or UTF-16. Raises `DataError` when the file cannot be read. A line that is not text is
+    reported and left out.
     """
     try:
         with path.open("rb") as file:
-            start = file.read(4)
-            mark = next((mark for mark in _MARKS if start.startswith(mark)), b"")
-            encoding = _MARKS.get(mark, "utf-8")
-            file.seek(len(mark))
-            newline = "\n".encode(encoding)
-            for number, line in enumerate(_raw_lines(file, newline), start=1):
+            encoding = _skip_mark(file)
+            number = 0
+            for line in _raw_lines(file, "\n".encode(encoding)):
+                number += 1
                 place = f"{path.name} line {number}"
                 if line is None:
                     report(Problem(place, ProblemKind.MALFORMED_LINE, "longer than 16 MB; the line is left out"))
@@ -47,10 +47,23 @@ def lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
                     reason = f"byte {error.start + 1} is not {encoding.upper()[:6].rstrip('-')}; the line is left out"
                     report(Problem(place, ProblemKind.UNDECODABLE_BYTES, reason))
                     continue
-                if text.strip():
-                    yield number, text
+                parts = text.split("\r")  # as the Macs of old end their lines
+                yield from ((number + place, part) for place, part in enumerate(parts) if part.strip())
+                number += len(parts) - 1
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the file") from None
+
+
+def _skip_mark(file: BinaryIO) -> str:
+    """The encoding of a text by its first bytes; what is read next is behind its byte order mark."""
+    start = file.read(4)
+    mark = next((mark for mark in _MARKS if start.startswith(mark)), b"")
+    file.seek(len(mark))
+    if not mark and start[::2] == b"\0\0":  # ASCII in UTF-16 has a zero byte on one side
+        return "utf-16-be"
+    if not mark and start[1::2] == b"\0\0":
+        return "utf-16-le"
+    return _MARKS.get(mark, "utf-8")
 
 
 def files_by_split(folder: Path, suffixes: Collection[str]) -> tuple[Path, ...]:
@@ -71,10 +84,12 @@ def files_by_split(folder: Path, suffixes: Collection[str]) -> tuple[Path, ...]:
 
 def first_line(path: Path) -> str:
     """The first line that is not blank, or an empty text when there is none or it cannot be read."""
+    faults: list[Problem] = []
     try:
-        return next((text for _, text in lines(path, lambda _: None)), "")
+        found = next((text for _, text in lines(path, faults.append)), "")
     except DataError:
         return ""
+    return "" if faults else found
 
 
 def table(
@@ -91,30 +106,36 @@ def table(
 
     Raises `DataError` when the file cannot be read, or has no header.
     """
-    numbers: list[int] = []  # of the lines that the row is made of
+    source = lines(path, report)
+    taken: list[tuple[int, str]] = []  # the lines that the row is made of
+    again: deque[tuple[int, str]] = deque()  # those behind one with a quote that nobody closed
 
     def text() -> Iterator[str]:
-        for number, line in lines(path, report):
-            numbers.append(number)
-            yield line + "\n"
+        while (line := again.popleft() if again else next(source, None)) is not None:
+            taken.append(line)
+            yield line[1] + "\n"
 
-    rows = csv.reader(text(), delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    def reader() -> Iterator[list[str]]:
+        if not quoted:
+            return csv.reader(text(), delimiter=separator, quoting=csv.QUOTE_NONE)
+        return csv.reader(text(), delimiter=separator, strict=True)
+
+    rows = reader()
     names: list[str] | None = None
     while True:
-        numbers.clear()
+        taken.clear()
         try:
             row = next(rows)
         except StopIteration:
             break
         except csv.Error as error:
-            place = f"{path.name} line {numbers[-1]}"
-            report(Problem(place, ProblemKind.MALFORMED_LINE, f"not a row of a table ({error}); the line is left out"))
+            reason = f"quotes that do not fit together ({error}); the line is left out"
+            report(Problem(f"{path.name} line {taken[0][0]}", ProblemKind.MALFORMED_LINE, reason))
+            again.extendleft(reversed(taken[1:]))
+            rows = reader()
             continue
-        place = (
-            f"{path.name} line {numbers[0]}"
-            if len(numbers) == 1
-            else f"{path.name} lines {numbers[0]} to {numbers[-1]}"
-        )
+        first, last = taken[0][0], taken[-1][0]
+        place = f"{path.name} line {first}" if first == last else f"{path.name} lines {first} to {last}"
         if names is None:
             names = [name.strip() for name in row] if header else [str(place) for place in range(1, len(row) + 1)]
             if header:
@@ -123,7 +144,7 @@ def table(
             reason = f"{len(row)} cells, expected {len(names)} ({', '.join(names)}); the line is left out"
             report(Problem(place, ProblemKind.MALFORMED_LINE, reason))
             continue
-        yield numbers[-1], dict(zip(names, row, strict=True))
+        yield last, dict(zip(names, row, strict=True))
     if names is None:
         raise DataError(f"{path} is empty; expected a first line that names the columns")
 
@@ -163,20 +184,19 @@ def json_items(path: Path, prefix: str) -> Iterator[Any]:
         return
     try:
         with path.open("rb") as file:
-            if file.read(3) != codecs.BOM_UTF8:
-                file.seek(0)
-            yield from ijson.items(file, prefix, use_float=True)
+            yield from ijson.items(_AsUtf8(file), prefix, use_float=True)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the file") from None
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:120]
+        said = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        reason = " ".join(said.split())[:120]
         raise DataError(f"{path} is not JSON ({reason}); it may be cut short: get it again") from None
 
 
-def json_head(path: Path, prefix: str, most: int = 64) -> tuple[str, ...]:
+def json_head(path: Path, prefix: str, *, most: int = 64, whole: bool = False) -> tuple[str, ...]:
     """The keys of the first object at a place in a JSON file, in the words of `json_items`; none when there is no such.
 
-    Cheap: at most `most` keys and the first 64 MB are looked at. Never raises.
+    Cheap: at most `most` keys are looked at, in the first 64 MB unless the `whole` file may be read. Never raises.
     """
     ijson = _ijson()
     if ijson is None:
@@ -188,17 +208,28 @@ def json_head(path: Path, prefix: str, most: int = 64) -> tuple[str, ...]:
     keys: list[str] = []
     try:
         with path.open("rb") as file:
-            if file.read(3) != codecs.BOM_UTF8:
-                file.seek(0)
-            for place, event, value in ijson.parse(file):
+            for place, event, value in ijson.parse(_AsUtf8(file)):
                 if place == prefix and event == "map_key":
                     keys.append(value)
                 ended = place == prefix and event == "end_map"
-                if ended or len(keys) >= most or file.tell() > _MAX_LOOKED_AT:
+                if ended or len(keys) >= most or (file.tell() > _MAX_LOOKED_AT and not whole):
                     break
     except (OSError, UnicodeDecodeError, ijson.JSONError):
         pass
     return tuple(keys)
+
+
+class _AsUtf8:
+    """The rest of a text as bytes in UTF-8, behind its byte order mark."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        encoding = _skip_mark(file)
+        self._text = None if encoding == "utf-8" else codecs.getreader(encoding)(file)
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """About so many bytes; none at the end."""
+        return self._file.read(size) if self._text is None else self._text.read(size).encode()
 
 
 def _ijson() -> Any:
@@ -211,7 +242,8 @@ def _ijson() -> Any:
 def _items_at_once(path: Path, prefix: str) -> list[Any]:
     """What `json_items` gives, of a file that is small enough to be read whole."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            value = json.loads(_AsUtf8(file).read())
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the file") from None
     except (ValueError, RecursionError) as error:
@@ -221,7 +253,7 @@ def _items_at_once(path: Path, prefix: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _raw_lines(file: Any, newline: bytes) -> Iterator[bytes | None]:
+def _raw_lines(file: BinaryIO, newline: bytes) -> Iterator[bytes | None]:
     """Lines with their ends, as bytes; None for one that is too long. Ends are looked for on whole characters."""
     if len(newline) == 1:
         while line := file.readline(MAX_LINE_BYTES + 1):

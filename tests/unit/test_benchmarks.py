@@ -103,6 +103,19 @@ def test_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_data(tmp_path: Path) -> None:
+    sizes = ["--records=3", "--pictures=20", "--runs=2"]
+    result, _ = run("data.py", tmp_path, *sizes, "--allowed=50")
+    figures = {title: figure["median"] for title, figure in result["figures"].items()}
+    for name in ("reading JSON lines", "reading a table", "reading shards", "doctor, shards"):
+        growth = 100 * (figures[f"{name}, 300 records"] / figures[f"{name}, 3 records"] - 1)
+        assert figures[f"{name}, growth"] == pytest.approx(growth, abs=5)
+    assert figures["speed of shards, of that of plain files"] > 0
+    _, finished = run("data.py", tmp_path, *sizes, "--allowed=-50", status=1)
+    assert "more than -50 %: reading JSON lines, growth" in finished.stderr
+
+
+@pytest.mark.slow
 def test_startup(tmp_path: Path) -> None:
     result, _ = run("startup.py", tmp_path / "results", "--runs=2", threads=1)
     figures = result["figures"]

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from captioner.datasets.likeness import MOST_BITS, MOST_DIFFERENCE, likeness_of, nearly_the_same
-from captioner.datasets.splits import split_by_content, together
+from captioner.datasets.splits import split_by_content
+from captioner.datasets.union_find import UnionFind
 from captioner.images import decode_image, load_image
 
 PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "data" / "flickr8k" / "images"
@@ -24,6 +25,13 @@ def all_with_all(hashes, small):
     }
 
 
+def connected(count, pairs):
+    joined = UnionFind(count)
+    for one, other in pairs:
+        joined.join(one, other)
+    return joined.groups(np.arange(count)).tolist()
+
+
 def test_the_search_finds_what_comparing_all_with_all_finds_and_each_pair_once():
     random = np.random.default_rng(0)
     hashes = list(random.integers(0, 2**64, 40, np.uint64))
@@ -36,6 +44,33 @@ def test_the_search_finds_what_comparing_all_with_all_finds_and_each_pair_once()
     assert len(found) == len(set(found))
     assert set(found) == all_with_all(hashes, small)
     assert len(found) >= 20
+
+
+def test_of_groups_as_many_pairs_are_found_as_connect_them_and_few_pictures_are_looked_at():
+    random = np.random.default_rng(1)
+    hashes, small = [], []
+    for _ in range(6):  # pictures that change little by little, as those of a film do
+        bits, look = random.integers(0, 2**64, dtype=np.uint64), random.integers(0, 256, 192, np.uint8)
+        for _ in range(300):
+            bits = bits ^ (np.uint64(1) << np.uint64(random.integers(0, 64)))
+            hashes.append(bits)
+            small.append(look)
+    order = random.permutation(len(hashes))
+    hashes, small = np.array(hashes, np.uint64)[order], np.array(small)[order]
+    looked_at = 0
+
+    def counted(places):
+        nonlocal looked_at
+        looked_at += len(places)
+        return small[places]
+
+    found = list(nearly_the_same(hashes, counted))
+    every = all_with_all(hashes, small)
+    assert set(found) <= every
+    groups = connected(len(hashes), every)
+    assert connected(len(hashes), found) == groups
+    assert len(found) == len(hashes) - len(set(groups))
+    assert looked_at < len(every)
 
 
 def test_other_colours_are_another_picture():
@@ -66,9 +101,9 @@ def test_photographs_in_another_size_and_compression_are_found_and_no_others():
 
 
 def test_groups_are_what_pairs_connect():
-    groups = together(7, [(0, 1), (5, 3), (1, 4), (6, 6)])
-    assert groups.tolist() == [0, 0, 2, 3, 0, 3, 6]
+    groups = connected(7, [(0, 1), (5, 3), (1, 4), (6, 6)])
+    assert groups == [0, 0, 2, 3, 0, 3, 6]
     shares = np.array([0.9, 0.05, 0.5, 0.95, 0.7, 0.15, 0.3])
-    assert split_by_content(shares, groups, held_back={"test": 0.1, "dev": 0.1}) == [
+    assert split_by_content(shares, np.array(groups), held_back={"test": 0.1, "dev": 0.1}) == [
         "test", "test", "train", "dev", "test", "dev", "train",
     ]  # fmt: skip
