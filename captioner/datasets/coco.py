@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from captioner.datasets.folders import files_in
 from captioner.datasets.layout import Columns, Entry, Report, split_in
 from captioner.datasets.picture_files import PictureFiles
 from captioner.datasets.problems import Problem, ProblemKind
@@ -20,7 +21,7 @@ from captioner.errors import DataError
 from captioner.types import ImageSource
 
 _NAMED = "captions_*.json"
-_PATTERNS = (_NAMED, f"annotations/{_NAMED}", "*.json", "annotations/*.json")
+_PATTERNS = ((".", _NAMED), ("annotations", _NAMED), (".", "*.json"), ("annotations", "*.json"))
 
 
 class CocoLayout:
@@ -114,10 +115,10 @@ def _caption_files(folder: Path) -> list[Path]:
 
     Raises `DataError` when only some of those are that COCO's own name is for: the others are broken.
     """
-    for pattern in _PATTERNS:
-        files = sorted(folder.glob(pattern))
+    for below, pattern in _PATTERNS:
+        files = files_in(folder / below, pattern)
         found = [file for file in files if _fit([file])]
-        if found and len(found) < len(files) and pattern.endswith(_NAMED):
+        if found and len(found) < len(files) and pattern == _NAMED:
             broken = next(file for file in files if file not in found)
             raise DataError(f"{broken} has not the lists images and annotations, or is cut short; get it again")
         if found:

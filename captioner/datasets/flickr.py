@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from captioner.datasets.folders import folders_in, has_files
 from captioner.datasets.layout import Columns, Entry, Report
 from captioner.datasets.picture_files import PictureFiles
 from captioner.datasets.problems import Problem, ProblemKind
@@ -98,9 +99,9 @@ def _find_captions(folder: Path) -> Path | None:
 
 def _find_picture_folder(folder: Path) -> Path | None:
     """The folder that holds files, among those of the known names in the folder or one level down."""
-    parents = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    parents = [folder, *folders_in(folder)]
     candidates = [parent / name for parent in parents for name in PICTURE_FOLDERS]
-    return next((path for path in candidates if path.is_dir() and any(file.is_file() for file in path.iterdir())), None)
+    return next((path for path in candidates if has_files(path)), None)
 
 
 def _listed(texts: Path, report: Report) -> Iterator[Entry]:

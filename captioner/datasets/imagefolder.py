@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from captioner.datasets.columns import Fields, entries_of, find_fields
+from captioner.datasets.folders import folders_in
 from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder
 from captioner.datasets.picture_files import file_at, parts_of
 from captioner.datasets.text_files import first_line, json_lines, table
@@ -41,7 +42,7 @@ class ImageFolderLayout:
         folder = path.parent if path.is_file() and path.name in METADATA else path
         found = [folder / name for name in METADATA if (folder / name).is_file()][:1]
         if not found and folder.is_dir():
-            splits = sorted(each for each in folder.iterdir() if each.name.lower() in SPLITS)
+            splits = [each for each in folders_in(folder) if each.name.lower() in SPLITS]
             found = [each / name for each in splits for name in METADATA if (each / name).is_file()]
         if found and (named or all((columns.image or _NAME) in _names(file) for file in found)):
             return cls(folder, tuple(found), columns)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from captioner.datasets.columns import split_of_row
+from captioner.datasets.folders import files_in
 from captioner.datasets.layout import Columns, Entry, Report
 from captioner.datasets.picture_files import PictureFiles
 from captioner.datasets.problems import Problem, ProblemKind
@@ -37,7 +38,7 @@ class KarpathyLayout:
     @classmethod
     def find(cls, path: Path, columns: Columns, *, named: bool) -> KarpathyLayout | None:
         """See `Layout.find`."""
-        files = [path] if path.is_file() else sorted(path.glob(_PATTERN))
+        files = [path] if path.is_file() else files_in(path, _PATTERN)
         found = [file for file in files if {"sentences", "split"} <= set(json_head(file, "images.item"))]
         if len(found) == 1:
             return cls(found[0])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from captioner.datasets.columns import Fields, entries_of, find_fields
+from captioner.datasets.folders import files_in
 from captioner.datasets.layout import Columns, Entry, Report, split_in
 from captioner.datasets.picture_files import PictureFiles
 from captioner.errors import DataError, ImageError, MissingDependencyError, printable
@@ -47,7 +48,7 @@ class ParquetLayout:
         if path.is_file():
             files = [path] if named or path.suffix.lower() in SUFFIXES else []
         else:
-            files = sorted(file for folder in (path, path / "data") for file in folder.glob("*") if _is_ours(file))
+            files = [file for folder in (path, path / "data") for file in files_in(folder) if _is_ours(file)]
         if not files:
             if named:
                 raise DataError(f"{path} has no Parquet file, nor has its folder data; name one of them")

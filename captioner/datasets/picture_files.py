@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from captioner.datasets.folders import folders_in
 from captioner.images import FileSource
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
@@ -64,22 +65,10 @@ def folders_below(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
     for _ in range(depth):
         found = []
         for parent in level:
-            found += sorted(_folders_in(parent))
+            found += folders_in(parent)
         for path in found:
             count += 1
             if count > _MOST_FOLDERS:
                 return
             yield path
         level = found
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return [
-                Path(entry.path)
-                for entry in entries
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-            ]
-    except OSError:
-        return []

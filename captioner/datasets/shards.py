@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from captioner.datasets.columns import find_fields
+from captioner.datasets.folders import files_in, folders_in
 from captioner.datasets.layout import SPLITS, Columns, Entry, Report, split_in
 from captioner.datasets.picture_files import SUFFIXES as PICTURES
 from captioner.datasets.problems import Problem, ProblemKind
@@ -59,7 +60,7 @@ class ShardsLayout:
         if path.is_file():
             files = [path] if named or path.suffix.lower() == SUFFIX else []
         else:
-            files = sorted(file for pattern in (f"*{SUFFIX}", f"*/*{SUFFIX}") for file in path.glob(pattern))
+            files = [file for folder in (path, *folders_in(path)) for file in files_in(folder, f"*{SUFFIX}")]
         if files:
             return cls(path if path.is_dir() else path.parent, tuple(files), columns)
         if named:

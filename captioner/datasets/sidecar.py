@@ -6,12 +6,12 @@ FOLDER/train/…    FOLDER/dev/…            folders called like splits are spl
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
+from captioner.datasets.folders import folders_in, names_in_order
 from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder
 from captioner.datasets.picture_files import SUFFIXES, file_at
 from captioner.datasets.problems import Problem, ProblemKind
@@ -20,6 +20,8 @@ from captioner.errors import DataError
 from captioner.types import ImageSource
 
 TEXTS = (".txt", ".caption")
+_TEXT_ENDS = tuple(case(end) for end in TEXTS for case in (str.lower, str.upper))
+_PICTURE_ENDS = tuple(case(end) for case in (str.lower, str.upper, str.capitalize) for end in sorted(SUFFIXES))
 _LOOKED_AT = 1_000
 """Pictures among which one with a text beside it must be, for the folder to be recognised."""
 
@@ -33,10 +35,7 @@ class SidecarLayout:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.files = (folder,)
-        self._has_splits = any(
-            name.lower() in SPLITS and (folder / name).is_dir()
-            for name in sorted(os.listdir(folder))  # noqa: PTH208
-        )
+        self._has_splits = any(each.name.lower() in SPLITS for each in folders_in(folder))
         self.reading = f"each line of {' or '.join(TEXTS)} is a caption of the picture beside it" + (
             "; the folders say which split a picture is in" if self._has_splits else ""
         )
@@ -78,20 +77,22 @@ class SidecarLayout:
 def _pairs(folder: Path, below: Path) -> Iterator[tuple[Path | None, Path | None]]:
     """Each picture with its text, and each text without a picture, as paths below the folder; in the order of names."""
     try:
-        with os.scandir(folder / below) as found:
-            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found if entry.name[0] != "."]
+        for name, is_folder in names_in_order(folder / below):
+            path = below / name
+            if is_folder:
+                yield from _pairs(folder, path)
+            elif path.suffix.lower() in SUFFIXES:
+                texts = (stem.with_name(stem.name + end) for stem in (path, path.with_suffix("")) for end in _TEXT_ENDS)
+                yield path, next((text for text in texts if (folder / text).is_file()), None)
+            elif path.suffix.lower() in TEXTS and not _has_picture(folder / path):
+                yield None, path
     except OSError as error:
         raise DataError(f"cannot read {folder / below}: {error.strerror}; check its permissions") from None
-    texts = {name for name, is_folder in entries if not is_folder and Path(name).suffix.lower() in TEXTS}
-    ends = sorted({Path(name).suffix for name in texts}, key=lambda end: (TEXTS.index(end.lower()), end))
-    used = set()
-    for name, is_folder in sorted(entries):
-        if is_folder:
-            yield from _pairs(folder, below / name)
-        elif Path(name).suffix.lower() in SUFFIXES:
-            stem = Path(name).stem
-            text = next((each + end for each in (name, stem) for end in ends if each + end in texts), None)
-            used.add(text)
-            yield below / name, None if text is None else below / text
-    for text in sorted(texts - used):
-        yield None, below / text
+
+
+def _has_picture(text: Path) -> bool:
+    """Whether there is a picture that a text is named after, or after whose name without its end."""
+    named = text.with_suffix("")
+    return (named.suffix.lower() in SUFFIXES and named.is_file()) or any(
+        named.with_name(named.name + end).is_file() for end in _PICTURE_ENDS
+    )

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from captioner.datasets.folders import files_in
 from captioner.datasets.layout import Report, split_in
 from captioner.datasets.problems import Problem, ProblemKind
 from captioner.errors import DataError, MissingDependencyError
@@ -71,15 +72,13 @@ def files_by_split(folder: Path, suffixes: Collection[str]) -> tuple[Path, ...]:
 
     None of them otherwise, as nobody can tell what each is for; and none when it is no folder.
     """
-    try:
-        found = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-        )
-    except OSError:
-        return ()
+    found = sorted(file for suffix in suffixes for file in files_in(folder, f"*{_any_case(suffix)}"))
     return tuple(found) if len(found) == 1 or all(split_in(path.stem) for path in found) else ()
+
+
+def _any_case(suffix: str) -> str:
+    """A pattern for a suffix in upper and lower case."""
+    return "".join(f"[{char.lower()}{char.upper()}]" if char.isalpha() else char for char in suffix)
 
 
 def first_line(path: Path) -> str:
