@@ -19,11 +19,14 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int, unit: str = "") -> None:
-        self._what, self._total, self._unit = what, total, unit
+        self.total = total
+        """How much there is to do; may change, as it is found out."""
+        self._what, self._unit = what, unit
         self._done = 0
         self._began = time.monotonic()
         self._told = 0.0
-        self._shown = sys.stderr is not None and sys.stderr.isatty()
+        self.is_shown = sys.stderr is not None and sys.stderr.isatty()
+        """Whether somebody is looking."""
 
     def __enter__(self) -> Progress:
         return self
@@ -31,7 +34,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shown and self._told:
+        if self.is_shown and self._told:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
@@ -39,14 +42,14 @@ class Progress:
         """So many more are done."""
         self._done += count
         now = time.monotonic()
-        if not self._shown or now - self._told < _EVERY or now - self._began < _EVERY:
+        if not self.is_shown or now - self._told < _EVERY or now - self._began < _EVERY:
             return
         self._told = now
         rate = self._done / (now - self._began)
         text = f"  {self._what}: {self._done:,}"
-        if self._total:
-            left = max(0, self._total - self._done) / rate
-            text += f" of {self._total:,}{self._unit}, {rate:,.0f}/s, {_duration(left)} left"
+        if self.total:
+            left = max(0, self.total - self._done) / rate
+            text += f" of {self.total:,}{self._unit}, {rate:,.0f}/s, {_duration(left)} left"
         else:
             text += f"{self._unit}, {rate:,.0f}/s"
         sys.stderr.write(f"\r{text}\x1b[K")

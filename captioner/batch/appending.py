@@ -28,9 +28,10 @@ class RecordLog:
         """Close the file."""
         self._file.close()
 
-    def append(self, records: Sequence[dict[str, Any]]) -> None:
-        """Write records; when this returns, the system has them. Raises OSError when it cannot take them all.
+    def append(self, records: Sequence[dict[str, Any]], *, durable: bool = False) -> None:
+        """Write records; when this returns, the system has them, and if `durable` the disk too.
 
+        Raises OSError when it cannot take them all.
         Then what it took of the last one is taken back if possible, and else by whoever opens the file next.
         """
         if not records:
@@ -40,6 +41,8 @@ class RecordLog:
         try:
             self._file.write(lines.encode())
             self._file.flush()
+            if durable:
+                os.fsync(self._file.fileno())
         except OSError:
             os.truncate(self._file.fileno(), before)
             raise
@@ -60,6 +63,19 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         return
     with file:
         while line := file.readline(_MAX_LINE_BYTES):
+            found = _record(line)
+            if found is not None:
+                yield found
+
+
+def read_records_backwards(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, the last one first."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for _, line in _lines_backwards(file):
             found = _record(line)
             if found is not None:
                 yield found

@@ -10,12 +10,18 @@ from typing import Protocol
 
 from captioner.batch.walk import Skipped, Which, walk
 from captioner.batch.work import Item
+from captioner.datasets.layout import Layout
 from captioner.errors import ConfigError
 from captioner.images import FileSource
 
 
 class Source(Protocol):
     """Gives the items of a job; each time it is asked, all of them, in the same order as long as nothing changes."""
+
+    @property
+    def can_be_asked_again(self) -> bool:
+        """Whether that is so; what comes from stdin is gone when it was read."""
+        ...
 
     @property
     def home(self) -> Path:
@@ -30,6 +36,8 @@ class Source(Protocol):
 class FolderSource:
     """The pictures below a folder."""
 
+    can_be_asked_again = True
+
     def __init__(self, folder: Path, which: Which) -> None:
         self.home = folder
         self._which = which
@@ -42,6 +50,8 @@ class FolderSource:
 
 class FilesSource:
     """Files and folders in the order in which they were named; keys are the paths as given."""
+
+    can_be_asked_again = True
 
     def __init__(self, paths: tuple[str, ...], which: Which) -> None:
         self.home = Path()
@@ -65,6 +75,8 @@ class ListSource:
     Asked again it gives nothing: what was read is gone.
     """
 
+    can_be_asked_again = False
+
     def __init__(self, *, null: bool = False) -> None:
         self.home = Path()
         self._end = b"\0" if null else b"\n"
@@ -84,3 +96,33 @@ class ListSource:
         name = name.removesuffix("\r") if self._end == b"\n" else name
         if name:
             yield Item(Path(name).as_posix(), FileSource(Path(name)), name)
+
+
+class LayoutSource:
+    """The pictures of a table, of JSON lines, of Parquet or of tar shards, whatever captions these may have."""
+
+    can_be_asked_again = True
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.home = path if path.is_dir() else path.parent
+        self._layout = layout
+
+    def items(self, skipped: Skipped) -> Iterator[Item]:
+        """See `Source.items`; a picture that is named several times comes several times."""
+        for entry in self._layout.entries(lambda problem: skipped(problem.name, problem.reason)):
+            source = self._layout.source(entry.name, entry.locator) or FileSource(self.home / entry.name)
+            yield Item(entry.name, source, str(source.path) if isinstance(source, FileSource) else "")
+
+
+class SeveralSources:
+    """One source after the other."""
+
+    def __init__(self, sources: tuple[Source, ...]) -> None:
+        self.home = Path()
+        self._sources = sources
+        self.can_be_asked_again = all(source.can_be_asked_again for source in sources)
+
+    def items(self, skipped: Skipped) -> Iterator[Item]:
+        """See `Source.items`."""
+        for source in self._sources:
+            yield from source.items(skipped)

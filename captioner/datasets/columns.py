@@ -39,7 +39,8 @@ class Fields:
 
     def __str__(self) -> str:
         split = f", the split in {self.split}" if self.split else ""
-        return f"pictures in {self.image}, captions in {', '.join(self.captions)}{split}"
+        captions = f", captions in {', '.join(self.captions)}" if self.captions else ""
+        return f"pictures in {self.image}{captions}{split}"
 
     def entry(self, row: Mapping[str, Any], place: str, report: Report, split: str = "") -> Entry | None:
         """The row as an entry; None, and a report, when it names no picture or its captions are no text.
@@ -83,8 +84,8 @@ def find_fields(names: Iterable[str], columns: Columns, where: str) -> Fields:
     if not image:
         raise DataError(f"{where}: no column is called like pictures; name it with --image-column; it has: {listed}")
     rest = [name for name in there if name != image]
-    captions = (columns.caption,) if columns.caption else _captions(rest)
-    if not captions:
+    captions = (columns.caption,) if columns.caption else _captions(rest) if columns.caption is not None else ()
+    if not captions and columns.caption is not None:
         raise DataError(f"{where}: no column is called like captions; name it with --caption-column; it has: {listed}")
     twice = next((name for name in (image, *captions) if there.count(name) > 1), None)
     if twice is not None:

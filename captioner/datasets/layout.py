@@ -49,8 +49,8 @@ class Columns:
 
     image: str = ""
     """Column or field that names the picture, or holds its bytes; empty: found by itself."""
-    caption: str = ""
-    """Column or field with the caption or a list of captions; empty: found by itself."""
+    caption: str | None = ""
+    """Column or field with the caption or a list of captions; empty: found by itself; None: none is wanted."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class SqliteSink:
         found = self._database.execute("SELECT 1 FROM captions WHERE path = ?", (_key(item),))
         return found.fetchone() is not None
 
-    def write(self, outcomes: Sequence[Outcome]) -> None:
+    def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """See `Sink.write`."""
         rows = []
         for outcome in outcomes:
@@ -64,6 +64,7 @@ class SqliteSink:
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             raise CaptionerError(f"cannot write {self._path}: {error}", code="output") from None
+        return ()
 
 
 def _key(item: Item) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from captioner.batch.appending import RecordLog, read_records
-from captioner.batch.sinks.base import Keys
+from captioner.batch.keys import Keys
 from captioner.batch.work import Item, Outcome, key_of, record
 
 
@@ -37,8 +39,33 @@ class JsonLinesSink:
         """See `Sink.has`."""
         return item.key in self._keys
 
-    def write(self, outcomes: Sequence[Outcome]) -> None:
+    def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """See `Sink.write`."""
         self._log.append([record(outcome) for outcome in outcomes])
         for outcome in outcomes:
             self._keys.add(outcome.item.key)
+        return ()
+
+
+class StdoutSink:
+    """JSON lines on stdout: nothing is kept, so that a job which is stopped begins anew."""
+
+    place = "stdout"
+    papers = None
+
+    def __enter__(self) -> StdoutSink:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        sys.stdout.flush()
+
+    def has(self, item: Item) -> bool:
+        """See `Sink.has`."""
+        return False
+
+    def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """See `Sink.write`."""
+        for outcome in outcomes:
+            sys.stdout.write(json.dumps(record(outcome)) + "\n")  # ASCII: JSON whatever the encoding of stdout
+        sys.stdout.flush()
+        return ()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.batch.appending import RecordLog, read_records
-from captioner.batch.sinks.base import Keys
+from captioner.batch.keys import Keys
 from captioner.batch.work import Item, Outcome, key_of, record
 from captioner.errors import CaptionerError, MissingDependencyError
 
@@ -71,7 +71,7 @@ class ParquetSink:
         """See `Sink.has`."""
         return item.key in self._keys
 
-    def write(self, outcomes: Sequence[Outcome]) -> None:
+    def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """See `Sink.write`."""
         self._log.append([record(outcome) for outcome in outcomes])
         for outcome in outcomes:
@@ -79,6 +79,7 @@ class ParquetSink:
         self._count += len(outcomes)
         if self._count >= self._rows:
             self._finish_part()
+        return ()
 
     def _parts(self) -> list[Path]:
         return sorted(self._path.glob("part-*.parquet"))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from captioner.batch.sinks.base import Keys
+from captioner.batch.keys import Keys
 from captioner.batch.work import Item, Outcome, key_of, record
 from captioner.errors import CaptionerError
 
@@ -60,12 +60,13 @@ class CsvSink:
         """See `Sink.has`."""
         return item.key in self._keys
 
-    def write(self, outcomes: Sequence[Outcome]) -> None:
+    def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """See `Sink.write`."""
         fields = [record(outcome) for outcome in outcomes]
         self._append([[safe(_text(each.get(name))) for name in COLUMNS] for each in fields])
         for outcome in outcomes:
             self._keys.add(outcome.item.key)
+        return ()
 
     def _append(self, rows: Sequence[Sequence[str]]) -> None:
         text = io.StringIO(newline="")

@@ -1,0 +1,127 @@
+"""Changes to people's own files: each noted before it is made, made at once or not at all, and undone on request.
+
+    JOURNAL      one object of JSON a change: target, SHA-256 before and after, what turns the new bytes into the old
+
+A file that somebody else has changed since is never written over by an undo. Knows nothing of what files say.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from captioner.batch.appending import RecordLog, read_records_backwards
+from captioner.batch.work import identity, key_of
+from captioner.metadata.splice import Splice, apply, inverse
+
+
+class Journal:
+    """The journal of one folder of files; `with` closes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal at `path`, which is made with the first change; targets are named relative to its folder."""
+        self.path = path
+        self._log: RecordLog | None = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def change(self, target: Path, old: bytes | None, splices: Sequence[Splice], **notes: str) -> None:
+        """Change a file, or make it where `old` is None; nobody ever sees half of it.
+
+        Args:
+            target: the file; of a link, what it leads to is changed.
+            old: what is in it now.
+            splices: what is to be changed.
+            notes: further fields of the record.
+
+        Raises OSError when it cannot be written; then it is as before.
+        """
+        new = apply(old or b"", splices)
+        undo = [[each.start, each.end, base64.b64encode(each.data).decode()] for each in inverse(old or b"", splices)]
+        facts = {"before": None if old is None else _digest(old), "after": _digest(new), "undo": undo}
+        if self._log is None:
+            self._log = RecordLog(self.path)
+        name = os.path.relpath(target, self.path.parent)
+        self._log.append([{**identity(name), **facts, **notes}], durable=True)
+        _replace(target, new)
+
+    def last_first(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """All changes, the last one first: target and record."""
+        for fields in read_records_backwards(self.path):
+            with suppress(KeyError, ValueError):
+                yield self.path.parent / key_of(fields), fields
+
+    def was_made(self, target: Path, fields: dict[str, Any]) -> bool:
+        """Whether a change that is written down is there: the process may have ended before it was made."""
+        return _digest_of(target) == str(fields["after"])
+
+
+def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
+    """Undo all changes of a journal; how many were undone, and how many files are left alone, as they changed since.
+
+    `tell` is told of those, in one line each. Killed and called again it goes on. Raises OSError when a file cannot be
+    written.
+    """
+    undone, left = 0, []
+    for target, fields in Journal(journal).last_first():
+        now = _digest_of(target)
+        if now == fields["before"]:
+            continue  # never made, or undone before
+        if now != fields["after"]:
+            tell(f"{target}: changed by somebody else since; left alone")
+            left.append(fields)
+        elif fields["before"] is None:
+            target.unlink()
+            undone += 1
+        else:
+            splices = [Splice(start, end, base64.b64decode(data)) for start, end, data in fields["undo"]]
+            _replace(target, apply(target.read_bytes(), splices))
+            undone += 1
+    temporary = journal.with_name(f".{journal.name}.{os.getpid()}")
+    log = RecordLog(temporary, fresh=True)
+    log.append(left[::-1])
+    log.close()
+    temporary.replace(journal)
+    if not left:
+        journal.unlink()
+    return undone, len(left)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Put `data` in place of a file in one step; its times and permissions stay, as to people it is the same file."""
+    target = target.resolve()
+    temporary = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copystat(target, temporary)
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest_of(path: Path) -> str | None:
+    """Of a file's content; None when there is no file."""
+    try:
+        return _digest(path.read_bytes())
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,81 @@
+"""What could not be captioned, and why: a log beside the output, which later runs read so as not to try in vain.
+
+One object of JSON a picture: `path`, `version` (of the file, so that another one of the same name is tried anew) and
+`error` with `code` and `message`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captioner.batch.appending import RecordLog, read_records
+from captioner.batch.keys import Keys
+from captioner.batch.work import TEMPORARY, Item, Outcome, key_of, record
+
+RETRIES = ("changed", "temporary", "all")
+"""Which failures of earlier runs are tried again: those whose file has changed since, those too that need not be the
+picture's own fault, or all."""
+
+
+class Failures:
+    """The log of one output."""
+
+    def __init__(self, path: Path, *, retry: str = "changed") -> None:
+        """Open the log at `path`; what is to be tried again, one of `RETRIES`, is taken out of it."""
+        self.path = path
+        self._keys, self._versions = Keys(), Keys()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        log = RecordLog(temporary, fresh=True)
+        for fields in map(_checked, read_records(path)):
+            if fields is not None and not _is_tried_again(fields, retry):
+                log.append([fields])
+                self._add(key_of(fields), fields["version"])
+        log.close()
+        temporary.replace(path)
+        self._log = RecordLog(path)
+
+    def __enter__(self) -> Failures:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._log.close()
+        if not self.path.stat().st_size:
+            self.path.unlink()
+
+    def has(self, item: Item) -> bool:
+        """Whether the picture failed before, and is what it was."""
+        return item.key in self._keys and _with_version(item.key, item.source.version) in self._versions
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes, each of which is an error. Raises OSError when they cannot be written."""
+        versions = [outcome.item.source.version for outcome in outcomes]
+        self._log.append(
+            [{**record(each), "version": version} for each, version in zip(outcomes, versions, strict=True)]
+        )
+        for outcome, version in zip(outcomes, versions, strict=True):
+            self._add(outcome.item.key, version)
+
+    def _add(self, key: str, version: str) -> None:
+        self._keys.add(key)
+        self._versions.add(_with_version(key, version))
+
+
+def _with_version(key: str, version: str) -> str:
+    return f"{key}\0{version}"
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """A record of the log, or None for one that is none."""
+    error = fields.get("error")
+    try:
+        key_of(fields)
+    except (KeyError, ValueError):
+        return None
+    return fields if isinstance(fields.get("version"), str) and isinstance(error, dict) else None
+
+
+def _is_tried_again(fields: dict[str, Any], retry: str) -> bool:
+    return retry == "all" or (retry == "temporary" and fields["error"].get("code") in TEMPORARY)

@@ -1,0 +1,219 @@
+"""A job: pictures from a source, captions into a sink, until all are done. It may be stopped at any time, and goes on.
+
+What the sink has, and what failed before, is not tried again. Captions are handed to the sink a few at a time, in the
+order of the source; each of them is safe as soon as the sink has it. A picture that cannot be captioned is logged, and
+the others go on. Knows no kind of source or sink.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from captioner.batch.failures import Failures
+from captioner.batch.keys import Keys
+from captioner.batch.lock import locked
+from captioner.batch.sinks.base import Sink
+from captioner.batch.sources import Source
+from captioner.batch.work import Item, Outcome
+from captioner.errors import CaptionerError
+from captioner.progress import Progress
+from captioner.runtime.captioner import BATCH, Captioner
+from captioner.types import Caption
+
+_SETTLED = 2.0
+"""Seconds without a change after which a file is taken to be whole."""
+UNSURE = "unsure"
+"""The code of a caption that is withheld."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a job is done."""
+
+    workers: int = 1
+    """Batches that are captioned side by side."""
+    retry: str = "changed"
+    """Which failures of earlier runs are tried again, one of `failures.RETRIES`."""
+    min_confidence: float = 0.0
+    """Captions that are acceptable with a lower probability are withheld."""
+    settled: bool = False
+    """Whether files that changed in the last seconds are left for the next run: they may be half copied."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """How captions are searched for, as `Captioner.caption` takes it."""
+    tell: Callable[[str], None] = lambda _: None
+    """Is told of what is left out, in one line each."""
+
+
+@dataclass
+class Summary:
+    """What became of the pictures of one run."""
+
+    captioned: int = 0
+    """Have a caption now that had none before."""
+    there: int = 0
+    """Had one."""
+    failed_before: int = 0
+    """Failed in an earlier run, and were not tried again."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Failed now, by the code of the error."""
+    unsure: int = 0
+    """Have no caption because none was sure enough."""
+    left_out: int = 0
+    """Links, special files and folders that cannot be read."""
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 when every picture has a caption, or was to have none; 1 when some failed."""
+        return 1 if self.failed or self.failed_before else 0
+
+
+def failures_of(papers: Path) -> Path:
+    """The log of failures of a job whose own files' names begin with `papers`."""
+    return papers.with_name(f"{papers.name}.failures.jsonl")
+
+
+def run_job(source: Source, captioner: Captioner, sink: Sink, plan: Plan) -> Summary:
+    """Caption what has no caption yet, and say what became of it.
+
+    Raises:
+        CaptionerError: another job writes there, or the output cannot be written; what it has is safe, and the same job
+            goes on from there.
+        ConfigError: an option is out of range.
+    """
+    captioner.check_options(**plan.options)
+    with ExitStack() as stack:
+        failures = None
+        if sink.papers is not None:
+            stack.enter_context(locked(sink.papers.with_name(f"{sink.papers.name}.lock")))
+        stack.enter_context(sink)
+        if sink.papers is not None:
+            failures = stack.enter_context(Failures(failures_of(sink.papers), retry=plan.retry))
+        return _Run(source, captioner, sink, failures, plan).run()
+
+
+class _Run:
+    """One run over a source, with everything open."""
+
+    def __init__(self, source: Source, captioner: Captioner, sink: Sink, failures: Failures | None, plan: Plan) -> None:
+        self._source, self._captioner, self._plan = source, captioner, plan
+        self._sink, self._failures = sink, failures
+        self._summary = Summary()
+        self._waiting: deque[Item] = deque()
+
+    def run(self) -> Summary:
+        """Do all that is left to do."""
+        results = self._captioner.iter_results(
+            (item.source for item in self._left_to_do()), workers=self._plan.workers, **self._plan.options
+        )
+        outcomes: list[Outcome] = []
+        with Progress("captioning", 0, " pictures") as progress, ExitStack() as stack:
+            count = None
+            if progress.is_shown and self._source.can_be_asked_again:
+                count = stack.enter_context(_Count(self._source))
+            for result in results:
+                outcomes.append(self._outcome(self._waiting.popleft(), result))
+                if len(outcomes) == BATCH:
+                    self._write(outcomes)
+                    outcomes = []
+                if count is not None and count.is_whole:
+                    progress.total = max(0, count.items - self._summary.there - self._summary.failed_before)
+                progress.advance()
+            self._write(outcomes)
+        return self._summary
+
+    def _left_to_do(self) -> Iterator[Item]:
+        """The items that are to be captioned; each is also put among those that wait for their result."""
+        met = Keys()
+        for item in self._source.items(self._leave_out):
+            if item.key in met:
+                continue
+            met.add(item.key)
+            if self._sink.has(item):
+                self._summary.there += 1
+            elif self._failures is not None and self._failures.has(item):
+                self._summary.failed_before += 1
+            elif not (self._plan.settled and _is_new(item)):
+                self._waiting.append(item)
+                yield item
+
+    def _leave_out(self, path: str, reason: str) -> None:
+        self._summary.left_out += 1
+        self._plan.tell(f"{path}: {reason}; left out")
+
+    def _outcome(self, item: Item, result: Caption | CaptionerError) -> Outcome:
+        least = self._plan.min_confidence
+        if isinstance(result, Caption) and result.confidence is not None and result.confidence < least:
+            message = f"{item.source.name}: confidence {result.confidence:.3f} is below {least:g}; no caption"
+            return Outcome(item, CaptionerError(message, code=UNSURE))
+        return Outcome(item, result)
+
+    def _write(self, outcomes: list[Outcome]) -> None:
+        good = [outcome for outcome in outcomes if not isinstance(outcome.result, CaptionerError)]
+        refused = self._in_words(lambda: self._sink.write(good), self._sink.place) if good else []
+        bad = [outcome for outcome in outcomes if isinstance(outcome.result, CaptionerError)] + refused
+        if bad and self._failures is not None:
+            failures = self._failures
+            self._in_words(lambda: failures.write(bad), str(failures.path))
+        self._summary.captioned += len(good) - len(refused)
+        for outcome in bad:
+            assert isinstance(outcome.result, CaptionerError)
+            if outcome.result.code == UNSURE:
+                self._summary.unsure += 1
+                continue
+            self._summary.failed[outcome.result.code] += 1
+            self._plan.tell(outcome.result.message)
+
+    @staticmethod
+    def _in_words(work: Callable[[], Any], place: str) -> Any:
+        """Do it, and say what a person can do when the system refuses."""
+        try:
+            return work()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CaptionerError(
+                f"cannot write {place}: {error.strerror}; what is there is whole, and the same command goes on",
+                code="output",
+            ) from None
+
+
+def _is_new(item: Item) -> bool:
+    """Whether an item's file changed within the last seconds."""
+    try:
+        return bool(item.path) and time.time() - Path(item.path).stat().st_mtime < _SETTLED
+    except OSError:
+        return False
+
+
+class _Count:
+    """Counts the items of a source in a thread beside the work, so that the time that is left can be told."""
+
+    def __init__(self, source: Source) -> None:
+        self.items = 0
+        """So many, when `is_whole`."""
+        self.is_whole = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(source,), daemon=True)
+
+    def __enter__(self) -> _Count:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self, source: Source) -> None:
+        with suppress(CaptionerError, OSError):  # the job itself is told of it
+            for _ in source.items(lambda path, reason: None):
+                if self._stopped.is_set():
+                    return
+                self.items += 1
+            self.is_whole = True

@@ -1,0 +1,116 @@
+"""What sinks share that write into people's own files: what is there, what becomes of it, where changes are noted.
+
+    .captioner.journal.jsonl    in the folder of the job: every change, for `--undo`
+    .captioner.job.json         while a job runs that writes over what is there: how it knows, after a kill, what it did
+
+Knows no kind of file.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captioner.batch.changes import Journal
+from captioner.batch.keys import Keys
+from captioner.batch.work import Item, Outcome
+from captioner.errors import CaptionerError
+
+EXISTING = ("skip", "overwrite", "append", "prepend")
+"""What becomes of a caption that is there: it stays; it is replaced; the new one comes behind it, or before."""
+PAPERS = ".captioner"
+JOURNAL = f"{PAPERS}.journal.jsonl"
+_JOB = f"{PAPERS}.job.json"
+
+
+class OwnFiles:
+    """A `Sink` that changes or makes one file for each picture."""
+
+    place: str
+
+    def __init__(self, folder: Path, existing: str) -> None:
+        """Write into files below `folder`."""
+        self.papers = folder / PAPERS
+        self.existing = existing
+        self._folder_of_papers = folder
+        self._done = Keys()
+
+    @abstractmethod
+    def is_captioned(self, item: Item) -> bool:
+        """Whether the picture has a caption where this sink puts it. Raises `CaptionerError` when it can have none."""
+
+    @abstractmethod
+    def write_one(self, outcome: Outcome, journal: Journal, **notes: str) -> None:
+        """Write one caption by way of the journal. Raises `CaptionerError` or OSError when that cannot be."""
+
+    def __enter__(self) -> OwnFiles:
+        self._folder_of_papers.mkdir(parents=True, exist_ok=True)
+        self._journal = Journal(self._folder_of_papers / JOURNAL)
+        self._job = ""
+        if self.existing != "skip":
+            self._job = self._begin_or_go_on()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        self._journal.__exit__()
+        if kind is None:
+            (self._folder_of_papers / _JOB).unlink(missing_ok=True)
+
+    def has(self, item: Item) -> bool:
+        """See `Sink.has`."""
+        if self.existing != "skip":
+            return item.key in self._done
+        try:
+            return self.is_captioned(item)
+        except (CaptionerError, OSError):
+            return False  # writing says what is wrong
+
+    def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """See `Sink.write`."""
+        refused = []
+        for outcome in outcomes:
+            try:
+                self.write_one(outcome, self._journal, key=json.dumps(outcome.item.key), job=self._job)
+            except PermissionError as error:
+                message = f"{outcome.item.source.name}: cannot be written ({error.strerror}); check its permissions"
+                refused.append(Outcome(outcome.item, CaptionerError(message, code="unwritable")))
+            except CaptionerError as error:
+                refused.append(Outcome(outcome.item, error))
+            else:
+                self._done.add(outcome.item.key)
+        return refused
+
+    def merged(self, old: str, new: str) -> str:
+        """The text that is to be there, from the one that is there and the new one, as `existing` says."""
+        kept = old.strip("\r\n")
+        if not kept.strip() or self.existing in ("skip", "overwrite"):
+            return new
+        return f"{kept}\n{new}" if self.existing == "append" else f"{new}\n{kept}"
+
+    def _begin_or_go_on(self) -> str:
+        """The name of the job: that of one that was killed, whose finished pictures are left alone, or a new one."""
+        path = self._folder_of_papers / _JOB
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if isinstance(found, dict) and found.get("existing") == self.existing and isinstance(found.get("job"), str):
+            self._take_up(found["job"])
+            return str(found["job"])
+        job = secrets.token_hex(8)
+        path.write_text(json.dumps({"job": job, "existing": self.existing}), encoding="utf-8")
+        return job
+
+    def _take_up(self, job: str) -> None:
+        """Note which pictures a killed job has finished; of its last change it is not known whether it was made."""
+        is_last = True
+        for target, fields in self._journal.last_first():
+            if fields.get("job") != job:
+                return
+            if not is_last or self._journal.was_made(target, fields):
+                self._done.add(json.loads(fields["key"]))
+            is_last = False

@@ -1,0 +1,81 @@
+"""Which sink writes what a person asked for, by a name or by what the output's name ends in. Knows no more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from captioner.batch.sinks.base import Sink
+from captioner.batch.sinks.database import SqliteSink
+from captioner.batch.sinks.gallery import GallerySink
+from captioner.batch.sinks.json_lines import JsonLinesSink, StdoutSink
+from captioner.batch.sinks.metadata import MetadataSink
+from captioner.batch.sinks.own_files import EXISTING
+from captioner.batch.sinks.parquet import ParquetSink
+from captioner.batch.sinks.sidecar import SidecarSink
+from captioner.batch.sinks.table import CsvSink
+from captioner.errors import ConfigError
+
+STDOUT = "-"
+_RECORDS: dict[str, tuple[str, Callable[[Path, Path, bool], Sink]]] = {
+    "jsonl": (".jsonl", lambda path, home, fresh: JsonLinesSink(path, fresh=fresh)),
+    "csv": (".csv", lambda path, home, fresh: CsvSink(path, fresh=fresh)),
+    "parquet": (".parquet", lambda path, home, fresh: ParquetSink(path, fresh=fresh)),
+    "sqlite": (".sqlite", lambda path, home, fresh: SqliteSink(path, fresh=fresh)),
+    "html": (".html", lambda path, home, fresh: GallerySink(path, home, fresh=fresh)),
+}
+"""Those that write one output: what its name ends in, and how they are made."""
+OWN_FILES = ("sidecar", "metadata")
+"""Those that write a file for each picture, or into it."""
+NAMES = (*_RECORDS, *OWN_FILES)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where captions go."""
+
+    to: str = ""
+    """One of `NAMES`; empty: by what the name of `out` ends in."""
+    out: str = ""
+    """The file; for texts beside pictures the folder that they go to, empty: that of the pictures."""
+    existing: str = "skip"
+    """What becomes of captions that are there, one of `own_files.EXISTING`."""
+    fields: tuple[str, ...] = ("description", "alt", "iptc")
+    """Of metadata: which fields are written."""
+
+
+def make_sink(output: Output, home: Path) -> Sink:
+    """The sink for an output; `home` is the folder of the pictures.
+
+    Raises `ConfigError` when nobody can tell what is wanted, or it does not go together.
+    """
+    if output.existing not in EXISTING:
+        raise ConfigError(f"--existing {output.existing} is unknown; choose one of {', '.join(EXISTING)}")
+    if output.out == STDOUT and output.to in ("", "jsonl"):
+        return StdoutSink()
+    to = output.to or _by_suffix(output.out)
+    if to not in NAMES:
+        raise ConfigError(f"--to {to} is unknown; choose one of {', '.join(NAMES)}")
+    if to == "sidecar":
+        return SidecarSink(home, output.existing, folder=Path(output.out) if output.out else None)
+    if to == "metadata":
+        if output.out:
+            raise ConfigError("--to metadata writes into the pictures; leave out --out, or choose another --to")
+        return MetadataSink(home, output.existing, output.fields)
+    if not output.out:
+        raise ConfigError(f"--to {to} wants a place: --out captions{_RECORDS[to][0]}")
+    if output.existing not in ("skip", "overwrite"):
+        raise ConfigError(f"--existing {output.existing} is for sidecar and metadata; here: skip or overwrite")
+    return _RECORDS[to][1](Path(output.out), home, output.existing == "overwrite")
+
+
+def _by_suffix(out: str) -> str:
+    ends = {end: name for name, (end, _) in _RECORDS.items()} | {".db": "sqlite", ".htm": "html", ".json": "jsonl"}
+    to = ends.get(Path(out).suffix.lower(), "") if out else ""
+    if not to:
+        known = ", ".join(end for end, _ in _RECORDS.values())
+        raise ConfigError(
+            f"where captions shall go is not said: --out FILE that ends in one of {known}, or --to sidecar, or --to metadata"
+        )
+    return to

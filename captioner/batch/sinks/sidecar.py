@@ -1,0 +1,74 @@
+"""Captions as texts beside the pictures: `dog.jpg` and `dog.txt`, as training tools and `datasets/sidecar.py` have it.
+
+Where two pictures would share a text, `dog.jpg` and `dog.png`, each has its own: `dog.jpg.txt` and `dog.png.txt`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from captioner.batch.changes import Journal
+from captioner.batch.sinks.own_files import OwnFiles
+from captioner.batch.work import Item, Outcome
+from captioner.datasets.picture_files import SUFFIXES
+from captioner.errors import CaptionerError
+from captioner.metadata.splice import Splice
+
+_ENDS = tuple(sorted({*SUFFIXES, *map(str.upper, SUFFIXES), *map(str.capitalize, SUFFIXES)}))
+
+
+class SidecarSink(OwnFiles):
+    """See `Sink`."""
+
+    def __init__(self, home: Path, existing: str, *, folder: Path | None = None, suffix: str = ".txt") -> None:
+        """Put texts beside the pictures below `home`, or into the same folders below another `folder`.
+
+        Args:
+            home: the folder of the source.
+            existing: what to do where there is a text, one of `own_files.EXISTING`.
+            folder: where texts go; None puts them beside the pictures.
+            suffix: what their names end in.
+        """
+        super().__init__(folder or home, existing)
+        self.place = f"*{suffix} {'beside the pictures' if folder is None else f'in {folder}'}"
+        self._home, self._folder, self._suffix = home, folder, suffix
+
+    def is_captioned(self, item: Item) -> bool:
+        """Whether there is a text with something in it."""
+        try:
+            return bool(self._text(item).read_bytes().strip())
+        except FileNotFoundError:
+            return False
+
+    def write_one(self, outcome: Outcome, journal: Journal, **notes: str) -> None:
+        """See `OwnFiles.write_one`."""
+        target = self._text(outcome.item)
+        old: bytes | None = None
+        if target.exists():
+            old = target.read_bytes()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = self.merged((old or b"").decode("utf-8-sig", "replace"), outcome.caption)
+        journal.change(target, old, [Splice(0, len(old or b""), f"{new}\n".encode())], **notes)
+
+    def _text(self, item: Item) -> Path:
+        """The file of a picture's text."""
+        if not item.path:
+            raise CaptionerError(
+                f"{item.source.name} is no file, and can have no text beside it; write into one file, with --out",
+                code="output",
+            )
+        picture = Path(item.path)
+        shared = any(
+            end != picture.suffix and (other := picture.with_suffix(end)).exists() and not _is_same(other, picture)
+            for end in _ENDS
+        )
+        text = picture.with_name(picture.name + self._suffix) if shared else picture.with_suffix(self._suffix)
+        return text if self._folder is None else self._folder / text.relative_to(self._home)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names are one file, as those of different case are where the system does not tell case."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Captions in the metadata of picture files, the pixels as they were."""
