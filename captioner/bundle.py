@@ -208,7 +208,9 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def bundle_of(folder: Path) -> Path:
-    """The bundle that somebody means by a folder: that of a build, or the folder itself."""
+    """The bundle that somebody means by a folder: that of a build, or it itself; `pretrained`: the one shipped."""
+    if folder == Path(PRETRAINED.name) and not folder.exists():
+        return PRETRAINED
     bundle = folder / "bundle"
     return bundle if bundle.is_dir() else folder
 
@@ -280,7 +282,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
-        raise BundleError(f"{folder} is not a bundle: there is no {MANIFEST} in it") from None
+        what = f"is not a bundle: there is no {MANIFEST} in it" if folder.is_dir() else "is not a bundle: there is no such folder"
+        raise BundleError(f"{folder} {what}") from None
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from None
     if len(raw) > MAX_MANIFEST_BYTES:

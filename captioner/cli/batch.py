@@ -93,7 +93,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--to",
         default="",
         metavar="KIND",
-        help="sidecar: a text beside each picture, or in the folder --out; metadata: into the pictures; or a kind of file",
+        help="sidecar: a text beside each picture, or in the folder --out; metadata: into the pictures; or a kind",
     )
     group.add_argument(
         "--existing",

@@ -18,7 +18,7 @@ from captioner.errors import CaptionerError, ConfigError
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner init") -> int:
-    """Write a recipe; returns 0 when it is written, 1 when the data cannot be built from, 2 for wrong usage."""
+    """Write a recipe; returns 0 when it is written, 1 when a build of the data would stop, 2 for wrong usage."""
     arguments = _parser(program).parse_args(argv)
     return in_one_line(lambda: _init(arguments), program, doing="init")
 
@@ -33,7 +33,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_layout_options(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the recipe; default: NAME.yaml, as the data")
     parser.add_argument("--from", dest="start", default="", metavar="BUNDLE", help="finished captioner to go on from")
-    parser.add_argument("--encoder", default="", metavar="NAME", help="encoder of the recipe; default: builtin")
+    parser.add_argument(
+        "--encoder", default="", metavar="NAME", help="encoder of the recipe; default: builtin, or that of --from"
+    )
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
     return parser
 
@@ -43,6 +45,8 @@ def _init(arguments: argparse.Namespace) -> int:
     from captioner.datasets.layout import Columns
     from captioner.recipe import recipe_for
 
+    if arguments.start and arguments.encoder:
+        raise ConfigError("--from brings its own encoder; leave out --encoder, or --from")
     path = Path(arguments.data)
     out = arguments.out or Path(f"{path.resolve().stem}.yaml")
     if out.exists() and not arguments.force:
@@ -56,8 +60,11 @@ def _init(arguments: argparse.Namespace) -> int:
         out.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise CaptionerError(f"cannot write {out}: {error.strerror}", code="output") from None
-    if found.worst in (Severity.WARNING, Severity.ERROR):
+    if found.worst is Severity.ERROR:
+        first = found.findings[0]
+        print(f"a build would stop: {first.count:,} × {first.text}; {first.remedy}", file=sys.stderr)
+    elif found.worst is Severity.WARNING:
         print(f"some of the data has to be mended: captioner doctor {arguments.data}", file=sys.stderr)
     print(f"train: python build_and_run.py --config {out}", file=sys.stderr)
     print(out)
-    return 0
+    return 1 if found.worst is Severity.ERROR else 0

@@ -17,10 +17,13 @@ from captioner.errors import DataError
 _IMAGE = (
     *("image", "file_name", "filename", "file", "image_path", "filepath", "file_path", "path", "image_name"),
     *("image_file", "img", "img_path", "img_name", "picture", "photo", "jpg", "image_id", "name", "id"),
+    *("bild", "bilddatei", "datei", "dateiname", "foto", "imagen", "archivo", "fichier", "immagine", "图片", "صورة"),
 )
 _CAPTION = (
     *("caption", "captions", "text", "texts", "sentence", "sentences", "description", "descriptions", "comment"),
     *("comments", "alt_text", "alt", "title", "label", "raw", "txt"),
+    *("beschreibung", "bildbeschreibung", "bildunterschrift", "descripción", "descripcion", "légende", "didascalia"),
+    *("描述", "وصف"),
 )
 _SPLIT = ("split", "subset", "partition", "fold")
 """Names in the order of preference, in lower case, with `_` for blanks and dashes."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from captioner.datasets.collection import Collection, Groups
-from captioner.datasets.problems import NAMES_SHOWN, PICTURE_KINDS, ProblemKind
+from captioner.datasets.problems import LINE_KINDS, NAMES_SHOWN, PICTURE_KINDS, ProblemKind
 from captioner.text.language import guess_language
 from captioner.text.scripts import words_or_characters
 
@@ -112,8 +112,8 @@ def examine(collection: Collection, *, max_words: int = 30, max_bad_share: float
     texts = _Texts(collection, max_words)
     splits = {split: collection.index.split_counts()[split] for split in collection.splits}
     findings = [
-        *_problems(collection, max_bad_share),
-        *_splits(splits),
+        *_problems(collection, texts.captions, max_bad_share),
+        *_splits(splits, guess_language(texts.for_language)),
         *(_copies(collection, collection.groups()) if collection.looked_at else ()),
         *texts.findings(),
     ]
@@ -200,17 +200,21 @@ class _Texts:
             )  # fmt: skip
 
 
-def _problems(collection: Collection, max_bad_share: float) -> Iterator[Finding]:
+def _problems(collection: Collection, captions: int, max_bad_share: float) -> Iterator[Finding]:
     """What was left out while the data was read."""
     counts = collection.index.problem_counts()
     bad = sum(count for kind, count in counts.items() if kind in PICTURE_KINDS)
     stops = bad > max_bad_share * collection.listed
+    lost = sum(count for kind, count in counts.items() if kind in LINE_KINDS)
+    lines_stop = lost > max_bad_share * (captions + lost)
     for kind, count in counts.items():
         examples = list(collection.index.problems(kind, NAMES_SHOWN))
-        severity = Severity.ERROR if stops and kind in PICTURE_KINDS else Severity.WARNING
+        is_error = (stops and kind in PICTURE_KINDS) or (lines_stop and kind in LINE_KINDS)
+        severity = Severity.ERROR if is_error else Severity.WARNING
         text = f"{kind}: {examples[0].reason}"
         names = tuple(problem.name for problem in examples)
-        yield Finding(kind.name.lower(), severity, text, count, names, _REMEDIES[kind])
+        file = names[0].rpartition(" line ")[0] or "FILE"
+        yield Finding(kind.name.lower(), severity, text, count, names, _REMEDIES[kind].replace("FILE", file))
     if stops:
         yield Finding(
             "too_many_bad", Severity.ERROR,
@@ -231,14 +235,14 @@ _REMEDIES = {
     ProblemKind.IN_TWO_SPLITS: "name each picture in one split only",
     ProblemKind.CAPTION_WITHOUT_PICTURE: "put the pictures where the data is, or delete these lines",
     ProblemKind.EMPTY_CAPTION: "write the caption, or delete the line",
-    ProblemKind.UNDECODABLE_BYTES: "save the file as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
+    ProblemKind.UNDECODABLE_BYTES: "save the file as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 'FILE' > NEW",
     ProblemKind.DUPLICATE: "delete the second one",
     ProblemKind.MALFORMED_LINE: "mend these lines, or name the layout with --format and the columns with "
     "--image-column and --caption-column",
 }
 
 
-def _splits(splits: dict[str, int]) -> Iterator[Finding]:
+def _splits(splits: dict[str, int], language: str) -> Iterator[Finding]:
     for split in ("train", "dev"):
         if not splits.get(split):
             yield Finding(
@@ -248,7 +252,9 @@ def _splits(splits: dict[str, int]) -> Iterator[Finding]:
     if 0 < splits.get("train", 0) < _FEW:
         yield Finding(
             "few_pictures", Severity.NOTE, "training pictures are few to learn a language from",
-            splits["train"], (), "go on from the captioner that ships: build with --from pretrained",
+            splits["train"], (),
+            "go on from the captioner that ships: build with --from pretrained" if language == "English"
+            else "add more, or go on from a captioner of this language: build with --from BUNDLE",
         )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ class CaptionIndex:
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)  # a file without a name, removed when it is closed
-        self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000;")
+        self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000;")
         self._database.executescript(_TABLES)
 
     def add(self, entries: Iterable[Entry]) -> None:

@@ -40,6 +40,10 @@ PICTURE_KINDS = frozenset(
 """The kinds that take a listed picture out of a split; their problems bear the image id as name."""
 
 
+LINE_KINDS = frozenset({ProblemKind.UNDECODABLE_BYTES, ProblemKind.MALFORMED_LINE})
+"""The kinds that lose a line whose picture nobody knows; their problems bear file and line as name."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, and therefore left out."""
@@ -87,6 +91,20 @@ class ProblemLog:
             more = f" and {count - NAMES_SHOWN:,} more" if count > NAMES_SHOWN else ""
             lines.append(f"{count:,} × {kind}: {', '.join(names[:NAMES_SHOWN])}{more}")
         return "\n".join(lines)
+
+    def check_lines(self, captions: int, max_bad_share: float) -> None:
+        """Refuse data of which too many lines could not be read, beside so many captions that were.
+
+        Raises:
+            DataError: a greater share than `max_bad_share` was lost; the message names the first line, and why.
+        """
+        lost = [problem for problem in self.problems if problem.kind in LINE_KINDS]
+        if len(lost) > max_bad_share * (captions + len(lost)):
+            raise DataError(
+                f"{len(lost):,} lines cannot be read, beside {captions:,} captions, more than the {max_bad_share:.0%} "
+                f"allowed (for example {lost[0].name}: {lost[0].reason}); mend the data, as `captioner doctor` tells, "
+                "or allow more with --max-bad-share"
+            )
 
     def check(self, total: int, max_bad_share: float) -> None:
         """Refuse data of which too much is bad.

@@ -78,21 +78,17 @@ def find_layout(path: Path, layout: str = AUTO, columns: Columns = FOUND) -> Lay
     if layout != AUTO and layout not in LAYOUTS:
         raise ConfigError(f"--format {layout} is unknown; choose one of {', '.join((AUTO, *LAYOUTS))}")
     if not path.exists():
-        looked_for = "; ".join(candidate.looked_for for candidate in LAYOUTS.values())
-        raise ConfigError(
-            f"--data {path} is neither a known name nor a folder or file; looked for: {ScenesDataset.looked_for}; "
-            f"{looked_for}"
-        )
+        raise ConfigError(f"{path} is neither a known name nor a folder or file; known are {ScenesDataset.looked_for}")
     candidates = LAYOUTS.values() if layout == AUTO else (LAYOUTS[layout],)
     for candidate in candidates:
         found = candidate.find(path, columns, named=layout != AUTO)
         if found is not None:
             return found
+    reason = _near_miss(path, columns)
+    if reason:
+        raise DataError(f"{path} is in no known layout: {reason}")
     looked_for = "; ".join(f"{candidate.looked_for} ({label})" for label, candidate in LAYOUTS.items())
-    raise DataError(
-        f"{_near_miss(path, columns)}--data {path} is in no known layout; looked for: {ScenesDataset.looked_for}; "
-        f"{looked_for}"
-    )
+    raise DataError(f"{path} is in no known layout; looked for: {looked_for}")
 
 
 def _near_miss(path: Path, columns: Columns) -> str:
@@ -102,7 +98,7 @@ def _near_miss(path: Path, columns: Columns) -> str:
             try:
                 layout.find(file, columns, named=True)
             except DataError as error:
-                return f"{error.message}; "
+                return error.message
     return ""
 
 

@@ -52,6 +52,8 @@ def prepare(
     if log.problems:
         print(log.summary(), file=sys.stderr)  # noqa: T201
     log.check(dataset.listed, config.max_bad_share)
+    captions = sum(len(record.captions) for split in dataset.splits for record in dataset.records(split))
+    log.check_lines(captions, config.max_bad_share)
     counts = Counter(dict.fromkeys(dataset.splits, 0))
     training = _training_captions(dataset, counts)
     if known is None:

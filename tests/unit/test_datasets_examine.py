@@ -170,3 +170,12 @@ def test_a_caption_of_many_pictures_is_named():
 )
 def test_the_language_of_captions_is_guessed(language, captions):
     assert guess_language(captions) == language
+
+
+def test_lines_in_another_encoding_are_the_first_error_and_name_their_file():
+    given, pictures = healthy(2)
+    lost = [Problem(f"list.csv line {n}", ProblemKind.UNDECODABLE_BYTES, "byte 3 is not UTF-8") for n in range(30)]
+    examination, _ = found_in([*given, *lost], pictures)
+    first = examination.findings[0]
+    assert (first.code, first.severity, first.count) == ("undecodable_bytes", Severity.ERROR, 30)
+    assert first.remedy.endswith("iconv -f WINDOWS-1252 -t UTF-8 'list.csv' > NEW")

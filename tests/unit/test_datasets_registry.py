@@ -49,10 +49,13 @@ def test_limited_scenes_still_judge_captions():
 
 @pytest.mark.parametrize(
     ("data", "error", "found"),
-    [("scnes", ConfigError, "neither a known name nor a folder"), (None, DataError, "no known layout")],
+    [
+        ("scnes", ConfigError, ("neither a known name nor a folder", "the name scenes")),
+        (None, DataError, ("no known layout", CAPTION_FILE)),
+    ],
 )
 def test_what_is_unknown_lists_what_was_looked_for(tmp_path, data, error, found):
     with pytest.raises(error) as caught:
         open_dataset(data or str(tmp_path))
-    for part in (found, "the name scenes", CAPTION_FILE):
+    for part in found:
         assert part in caught.value.message

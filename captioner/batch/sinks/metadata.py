@@ -1,7 +1,7 @@
 """Captions inside the pictures, as photo programs show and search them; the pixels stay as they are.
 
-XMP `dc:description` and `Iptc4xmpCore:AltTextAccessibility`, and the caption of IPTC where the container has a place for
-it. What cannot hold them has a file beside it: `scan.bmp` and `scan.bmp.xmp`.
+XMP `dc:description` and `Iptc4xmpCore:AltTextAccessibility`, and the caption of IPTC where the container has a place
+for it. What cannot hold them has a file beside it: `scan.bmp` and `scan.bmp.xmp`.
 """
 
 from __future__ import annotations
