@@ -11,6 +11,7 @@
     ├── ExportError                an exported graph does not agree with the network it came from
     ├── BundleError                a bundle is incomplete, damaged, or of a newer format
     ├── MetricError                predictions and references do not fit together
+    ├── MetadataError              a caption cannot be put into the metadata of a picture; `code` says why
     └── MissingDependencyError     an optional library is not installed
 
 A message is one line: what happened, and what to do next. Names in it may come from anywhere; they go through
@@ -111,6 +112,16 @@ class MetricError(CaptionerError):
     """Predictions and references do not fit together."""
 
     code = "metric"
+
+
+class MetadataError(CaptionerError):
+    """A caption cannot be put into the metadata of a picture file; the file stays as it is.
+
+    `code` is `metadata` when the file or its metadata is broken, `metadata_unsupported` when it cannot hold the
+    caption, so that a sidecar file must.
+    """
+
+    code = "metadata"
 
 
 class MissingDependencyError(CaptionerError):

@@ -1,1 +1,1 @@
-"""Captions in the metadata of picture files, the pixels as they were."""
+"""Captions in the metadata of picture files: pixels and all other metadata stay, and every change can be undone."""

@@ -1,37 +1,65 @@
-"""Parts of a file that are replaced by others: applied, and turned round. Knows nothing of what files say."""
+"""Changes to a file as the few ranges of bytes that differ, so that they can be undone bit by bit.
+
+Knows nothing of pictures or metadata.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from captioner.errors import MetadataError
 
 
 @dataclass(frozen=True)
 class Splice:
-    """One part of a file, and what comes in its place."""
+    """One change: the bytes from `start` to before `end` of the old file become `data`."""
 
     start: int
-    """Where the part begins, in the old file."""
+    """Where the replaced bytes begin, counted in the old file."""
     end: int
-    """Where it ends; the same as `start` where something is put in."""
+    """Where they end; the same as `start` where something is only inserted."""
     data: bytes
-    """What comes in its place."""
+    """What stands there in the new file."""
+
+    @property
+    def growth(self) -> int:
+        """By how many bytes the file becomes longer."""
+        return len(self.data) - (self.end - self.start)
 
 
-def apply(data: bytes, splices: Sequence[Splice]) -> bytes:
-    """The new file: `splices` are ascending and do not overlap."""
-    parts, at = [], 0
+def apply(data: bytes, splices: Iterable[Splice]) -> bytes:
+    """The new file: `data` with all splices, which ascend and do not overlap.
+
+    Raises `MetadataError` when they do not, or reach beyond the end: they belong to another file then.
+    """
+    parts: list[bytes] = []
+    place = 0
+    for splice in _checked(data, splices):
+        parts += (data[place : splice.start], splice.data)
+        place = splice.end
+    return b"".join([*parts, data[place:]])
+
+
+def inverse(data: bytes, splices: Iterable[Splice]) -> tuple[Splice, ...]:
+    """The splices that turn the new file back into `data`, the old one.
+
+    Raises `MetadataError` as `apply`.
+    """
+    back: list[Splice] = []
+    moved = 0
+    for splice in _checked(data, splices):
+        start = splice.start + moved
+        back.append(Splice(start, start + len(splice.data), data[splice.start : splice.end]))
+        moved += splice.growth
+    return tuple(back)
+
+
+def _checked(data: bytes, splices: Iterable[Splice]) -> list[Splice]:
+    splices = list(splices)
+    place = 0
     for splice in splices:
-        parts += [data[at : splice.start], splice.data]
-        at = splice.end
-    return b"".join([*parts, data[at:]])
-
-
-def inverse(data: bytes, splices: Sequence[Splice]) -> tuple[Splice, ...]:
-    """The splices that turn the new file into the old one, `data`."""
-    found, shift = [], 0
-    for splice in splices:
-        start = splice.start + shift
-        found.append(Splice(start, start + len(splice.data), data[splice.start : splice.end]))
-        shift += len(splice.data) - (splice.end - splice.start)
-    return tuple(found)
+        if not place <= splice.start <= splice.end <= len(data):
+            raise MetadataError("these changes do not fit the file; they were made for another one")
+        place = splice.end
+    return splices
