@@ -282,7 +282,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
-        what = f"is not a bundle: there is no {MANIFEST} in it" if folder.is_dir() else "is not a bundle: there is no such folder"
+        what = (
+            f"is not a bundle: there is no {MANIFEST} in it"
+            if folder.is_dir()
+            else "is not a bundle: there is no such folder"
+        )
         raise BundleError(f"{folder} {what}") from None
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}") from None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from captioner.batch.failures import Failures
 from captioner.batch.keys import Keys
@@ -29,6 +29,7 @@ from captioner.types import Caption
 
 _SETTLED = 2.0
 """Seconds without a change after which a file is taken to be whole."""
+_Result = TypeVar("_Result")
 UNSURE = "unsure"
 """The code of a caption that is withheld."""
 
@@ -156,8 +157,8 @@ class _Run:
 
     def _write(self, outcomes: list[Outcome]) -> None:
         good = [outcome for outcome in outcomes if not isinstance(outcome.result, CaptionerError)]
-        refused = self._in_words(lambda: self._sink.write(good), self._sink.place) if good else []
-        bad = [outcome for outcome in outcomes if isinstance(outcome.result, CaptionerError)] + refused
+        refused = self._in_words(lambda: self._sink.write(good), self._sink.place) if good else ()
+        bad = [*(outcome for outcome in outcomes if isinstance(outcome.result, CaptionerError)), *refused]
         if bad and self._failures is not None:
             failures = self._failures
             self._in_words(lambda: failures.write(bad), str(failures.path))
@@ -171,7 +172,7 @@ class _Run:
             self._plan.tell(outcome.result.message)
 
     @staticmethod
-    def _in_words(work: Callable[[], Any], place: str) -> Any:
+    def _in_words(work: Callable[[], _Result], place: str) -> _Result:
         """Do it, and say what a person can do when the system refuses."""
         try:
             return work()

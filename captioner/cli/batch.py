@@ -216,16 +216,14 @@ def _is_of_a_layout(path: Path) -> bool:
 
 def _dry_run(source: Source, sink: Sink | None) -> int:
     """Print what would be captioned; nothing is written, and nothing opened but what says which captions are there."""
-    from contextlib import nullcontext
-
     count = there = 0
-    with nullcontext() if sink is None else sink.look() as has:
-        for item in source.items(lambda path, reason: print(printable(f"{path}: {reason}; left out"), file=sys.stderr)):
-            if has is not None and has(item):
-                there += 1
-            else:
-                count += 1
-                print(printable(item.source.name))
+    has = sink.peek() if sink is not None else None
+    for item in source.items(lambda path, reason: print(printable(f"{path}: {reason}; left out"), file=sys.stderr)):
+        if has is not None and has(item):
+            there += 1
+        else:
+            count += 1
+            print(printable(item.source.name))
     print(f"{count:,} would be captioned, {there:,} have a caption", file=sys.stderr)
     return 0
 

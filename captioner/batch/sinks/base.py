@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,10 @@ class Sink(AbstractContextManager["Sink"], Protocol):
 
         None where nothing is kept.
         """
+        ...
+
+    def peek(self) -> Callable[[Item], bool]:
+        """What `has` would say, without entering: nothing is opened for writing, made or mended."""
         ...
 
     def has(self, item: Item) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from captioner.batch.keys import Keys
 from captioner.batch.work import Item, Outcome, record
 from captioner.errors import CaptionerError
 
@@ -34,6 +36,7 @@ class SqliteSink:
             self._database.execute("PRAGMA journal_mode = WAL")  # who reads does not wait for who writes
             if self._fresh:
                 self._database.execute("DROP TABLE IF EXISTS captions")
+                self._fresh = False  # entered again, as when a folder is watched, it goes on
             self._database.execute(_TABLE)
             self._database.execute("SELECT path, caption, log_prob, confidence, candidates, path_b64 FROM captions")
         except sqlite3.Error as error:
@@ -44,6 +47,18 @@ class SqliteSink:
 
     def __exit__(self, *_: Any) -> None:
         self._database.close()
+
+    def peek(self) -> Callable[[Item], bool]:
+        """See `Sink.peek`."""
+        keys = Keys()
+        if self._path.is_file() and not self._fresh:
+            try:
+                with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+                    for (path,) in database.execute("SELECT path FROM captions"):
+                        keys.add(path)
+            except sqlite3.Error as error:
+                raise CaptionerError(f"{self._path} is no database of captions ({error})", code="output") from None
+        return lambda item: _key(item) in keys
 
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class GallerySink:
     def __exit__(self, *error: Any) -> None:
         self._records.__exit__(*error)
         self._write_pages()
+
+    def peek(self) -> Callable[[Item], bool]:
+        """See `Sink.peek`."""
+        return self._records.peek()
 
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""

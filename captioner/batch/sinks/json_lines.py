@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ class JsonLinesSink:
 
     def __enter__(self) -> JsonLinesSink:
         self._log = RecordLog(self._path, fresh=self._fresh)
-        for fields in read_records(self._path):
-            try:
-                self._keys.add(key_of(fields))
-            except (KeyError, ValueError):
-                continue
+        self._fresh = False  # entered again, as when a folder is watched, it goes on
+        self._read_keys()
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._log.close()
+
+    def peek(self) -> Callable[[Item], bool]:
+        """See `Sink.peek`."""
+        if not self._fresh:
+            self._read_keys()
+        return self.has
 
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""
@@ -45,6 +49,11 @@ class JsonLinesSink:
         for outcome in outcomes:
             self._keys.add(outcome.item.key)
         return ()
+
+    def _read_keys(self) -> None:
+        for fields in read_records(self._path):
+            with suppress(KeyError, ValueError):
+                self._keys.add(key_of(fields))
 
 
 class StdoutSink:
@@ -58,6 +67,10 @@ class StdoutSink:
 
     def __exit__(self, *_: Any) -> None:
         sys.stdout.flush()
+
+    def peek(self) -> Callable[[Item], bool]:
+        """See `Sink.peek`."""
+        return self.has
 
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""

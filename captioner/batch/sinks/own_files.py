@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class OwnFiles:
         self._journal.__exit__()
         if kind is None:
             (self._folder_of_papers / _JOB).unlink(missing_ok=True)
+
+    def peek(self) -> Callable[[Item], bool]:
+        """See `Sink.peek`."""
+        return self.has
 
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,15 @@ class ParquetSink:
         self._keys = Keys()
 
     def __enter__(self) -> ParquetSink:
-        try:
-            importlib.import_module("pyarrow.parquet")
-        except ImportError:
-            raise MissingDependencyError("Parquet needs pyarrow: pip install 'captioner[data]'") from None
+        _require_pyarrow()
         if self._path.is_file():
             raise CaptionerError(f"{self._path} is a file; name a folder, in which parts are put", code="output")
         self._path.mkdir(parents=True, exist_ok=True)
         if self._fresh:
             for part in (*self._parts(), self._path / UNFINISHED):
                 part.unlink(missing_ok=True)
-        for part in self._parts():
-            for fields in _rows_of(part):
-                self._keys.add(key_of(fields))
+            self._fresh = False  # entered again, as when a folder is watched, it goes on
+        self._read_parts()
         self._log = RecordLog(self._path / UNFINISHED)
         # A job that was killed after a part had its name may have left what is in the part here too.
         left = [fields for fields in read_records(self._log.path) if key_of(fields) not in self._keys]
@@ -67,6 +63,15 @@ class ParquetSink:
         if not self._count:
             self._log.path.unlink(missing_ok=True)
 
+    def peek(self) -> Callable[[Item], bool]:
+        """See `Sink.peek`."""
+        if not self._fresh:
+            _require_pyarrow()
+            self._read_parts()
+            for fields in read_records(self._path / UNFINISHED):
+                self._keys.add(key_of(fields))
+        return self.has
+
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""
         return item.key in self._keys
@@ -80,6 +85,11 @@ class ParquetSink:
         if self._count >= self._rows:
             self._finish_part()
         return ()
+
+    def _read_parts(self) -> None:
+        for part in self._parts():
+            for fields in _rows_of(part):
+                self._keys.add(key_of(fields))
 
     def _parts(self) -> list[Path]:
         return sorted(self._path.glob("part-*.parquet"))
@@ -112,6 +122,13 @@ class ParquetSink:
         self._log.close()
         self._log = RecordLog(self._path / UNFINISHED, fresh=True)
         self._count = 0
+
+
+def _require_pyarrow() -> None:
+    try:
+        importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise MissingDependencyError("Parquet needs pyarrow: pip install 'captioner[data]'") from None
 
 
 def _rows_of(part: Path) -> Iterator[dict[str, Any]]:

@@ -76,6 +76,6 @@ def _by_suffix(out: str) -> str:
     if not to:
         known = ", ".join(end for end, _ in _RECORDS.values())
         raise ConfigError(
-            f"where captions shall go is not said: --out FILE, which ends in one of {known}, --to sidecar or --to metadata"
+            f"where captions shall go is not said: --out FILE, ending in one of {known}, --to sidecar or --to metadata"
         )
     return to

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,20 +34,13 @@ class CsvSink:
     def __enter__(self) -> CsvSink:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = self._path.open("w+b" if self._fresh else "a+b")
+        self._fresh = False  # entered again, as when a folder is watched, it goes on
         self._file.seek(0)
-        whole = 0
-        for end, row in _rows(self._file):
-            if len(row) != len(COLUMNS) or (not whole and tuple(row) != COLUMNS):
-                self._file.close()
-                found = ", ".join(row)
-                raise CaptionerError(
-                    f"{self._path} is a table of something else (expected {', '.join(COLUMNS)}; found {found}); choose "
-                    "another name",
-                    code="output",
-                )
-            if whole:
-                self._keys.add(key_of({name: plain(cell) for name, cell in zip(COLUMNS, row, strict=True)}))
-            whole = end
+        try:
+            whole = self._read_keys(self._file)
+        except CaptionerError:
+            self._file.close()
+            raise
         self._file.truncate(whole)
         if not whole:
             self._append([COLUMNS])
@@ -55,6 +48,13 @@ class CsvSink:
 
     def __exit__(self, *_: Any) -> None:
         self._file.close()
+
+    def peek(self) -> Callable[[Item], bool]:
+        """See `Sink.peek`."""
+        if self._path.is_file() and not self._fresh:
+            with self._path.open("rb") as file:
+                self._read_keys(file)
+        return self.has
 
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""
@@ -67,6 +67,21 @@ class CsvSink:
         for outcome in outcomes:
             self._keys.add(outcome.item.key)
         return ()
+
+    def _read_keys(self, file: IO[bytes]) -> int:
+        """Take the keys of a table; returns where its whole rows end. Raises `CaptionerError` for another table."""
+        whole = 0
+        for end, row in _rows(file):
+            if len(row) != len(COLUMNS) or (not whole and tuple(row) != COLUMNS):
+                raise CaptionerError(
+                    f"{self._path} is a table of something else (expected {', '.join(COLUMNS)}; "
+                    f"found {', '.join(row)}); choose another name",
+                    code="output",
+                )
+            if whole:
+                self._keys.add(key_of({name: plain(cell) for name, cell in zip(COLUMNS, row, strict=True)}))
+            whole = end
+        return whole
 
     def _append(self, rows: Sequence[Sequence[str]]) -> None:
         text = io.StringIO(newline="")
