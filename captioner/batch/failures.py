@@ -7,7 +7,7 @@ One object of JSON a picture: `path`, `version` (of the file, so that another on
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,10 @@ class Failures:
         """Open the log at `path`; what is to be tried again, one of `RETRIES`, is taken out of it."""
         self.path = path
         self._keys, self._versions = Keys(), Keys()
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        log = RecordLog(temporary, fresh=True)
-        for fields in map(_checked, read_records(path)):
-            if fields is not None and not _is_tried_again(fields, retry):
-                log.append([fields])
-                self._add(key_of(fields), fields["version"])
-        log.close()
-        temporary.replace(path)
+        self._forgotten: set[str] = set()
+        self._rewrite(lambda fields: not _is_tried_again(fields, retry))
+        for fields in read_records(path):
+            self._add(key_of(fields), fields["version"])
         self._log = RecordLog(path)
 
     def __enter__(self) -> Failures:
@@ -42,12 +38,19 @@ class Failures:
 
     def __exit__(self, *_: Any) -> None:
         self._log.close()
+        if self._forgotten:
+            self._rewrite(lambda fields: key_of(fields) not in self._forgotten)
         if not self.path.stat().st_size:
             self.path.unlink()
 
     def has(self, item: Item) -> bool:
         """Whether the picture failed before, and is what it was."""
         return item.key in self._keys and _with_version(item.key, item.source.version) in self._versions
+
+    def forget(self, item: Item) -> None:
+        """The picture has a caption now, whatever happened before."""
+        if item.key in self._keys:
+            self._forgotten.add(item.key)
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Take outcomes, each of which is an error. Raises OSError when they cannot be written."""
@@ -57,6 +60,16 @@ class Failures:
         )
         for outcome, version in zip(outcomes, versions, strict=True):
             self._add(outcome.item.key, version)
+
+    def _rewrite(self, stays: Callable[[dict[str, Any]], bool]) -> None:
+        """Keep the records that stay, in one step."""
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        log = RecordLog(temporary, fresh=True)
+        for fields in map(_checked, read_records(self.path)):
+            if fields is not None and stays(fields):
+                log.append([fields])
+        log.close()
+        temporary.replace(self.path)
 
     def _add(self, key: str, version: str) -> None:
         self._keys.add(key)

@@ -138,6 +138,8 @@ class _Run:
             met.add(item.key)
             if self._sink.has(item):
                 self._summary.there += 1
+                if self._failures is not None:
+                    self._failures.forget(item)
             elif self._failures is not None and self._failures.has(item):
                 self._summary.failed_before += 1
             elif not (self._plan.settled and _is_new(item)):
@@ -163,6 +165,11 @@ class _Run:
             failures = self._failures
             self._in_words(lambda: failures.write(bad), str(failures.path))
         self._summary.captioned += len(good) - len(refused)
+        if self._failures is not None:
+            unwritten = {outcome.item.key for outcome in refused}
+            for outcome in good:
+                if outcome.item.key not in unwritten:
+                    self._failures.forget(outcome.item)
         for outcome in bad:
             assert isinstance(outcome.result, CaptionerError)
             if outcome.result.code == UNSURE:

@@ -1,0 +1,286 @@
+"""A job does each picture once, whatever happens: bad ones, kills, changes, several runs; and undoes what it did."""
+
+import errno
+import json
+import os
+import random
+import threading
+
+import pytest
+from batch_fakes import ReadingCaptioner
+
+from captioner.batch.changes import undo
+from captioner.batch.failures import RETRIES
+from captioner.batch.job import Plan, run_job
+from captioner.batch.lock import locked
+from captioner.batch.sinks.json_lines import JsonLinesSink
+from captioner.batch.sinks.metadata import MetadataSink
+from captioner.batch.sinks.own_files import JOURNAL
+from captioner.batch.sinks.sidecar import SidecarSink
+from captioner.batch.sources import FilesSource, FolderSource, SeveralSources
+from captioner.batch.walk import Which
+from captioner.errors import CaptionerError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Fifty pictures, of which two are bad."""
+    home = tmp_path / "pictures"
+    (home / "sub").mkdir(parents=True)
+    for number in range(50):
+        place = home / "sub" if number % 3 == 0 else home
+        (place / f"{number:03}.jpg").write_text(f"{'bad' if number in (7, 30) else 'picture'} {number}")
+    return home
+
+
+def job(folder, sink, captioner=None, **plan):
+    return run_job(FolderSource(folder, Which()), captioner or ReadingCaptioner(), sink, Plan(**plan))
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_bad_picture_never_stops_the_job_and_is_logged_with_its_reason(folder, tmp_path):
+    out, told = tmp_path / "out.jsonl", []
+    summary = job(folder, JsonLinesSink(out), tell=told.append)
+    assert (summary.captioned, summary.failed.total(), summary.status) == (48, 2, 1)
+    paths = [each["path"] for each in lines(out)]
+    assert paths == sorted(paths, key=lambda path: ("/" in path, path))  # the order of the source
+    assert all(each["caption"] == f"picture {int(each['path'][-7:-4])}" for each in lines(out))
+    failed = lines(tmp_path / "out.jsonl.failures.jsonl")
+    assert {(each["path"], each["error"]["code"]) for each in failed} == {
+        ("007.jpg", "corrupt"),
+        ("sub/030.jpg", "corrupt"),
+    }
+    assert len(told) == 2
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.jsonl", "out.jsonl.failures.jsonl"]
+
+
+def test_a_second_run_asks_for_nothing_and_still_says_that_some_failed(folder, tmp_path):
+    job(folder, JsonLinesSink(tmp_path / "out.jsonl"))
+    before = (tmp_path / "out.jsonl").read_bytes()
+    captioner = ReadingCaptioner()
+    summary = job(folder, JsonLinesSink(tmp_path / "out.jsonl"), captioner)
+    assert captioner.asked == []
+    assert (summary.captioned, summary.there, summary.failed_before, summary.status) == (0, 48, 2, 1)
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def test_a_job_stopped_again_and_again_gives_what_an_unbroken_one_gives(folder, tmp_path):
+    job(folder, JsonLinesSink(tmp_path / "whole.jsonl"))
+    chance, asked = random.Random(0), []
+    for _ in range(200):
+        captioner = ReadingCaptioner(stop_after=chance.randint(0, 20))
+        try:
+            job(folder, JsonLinesSink(tmp_path / "out.jsonl"), captioner)
+            break
+        except KeyboardInterrupt:
+            with (tmp_path / "out.jsonl").open("ab") as file:
+                file.write(b'{"path": "half'[: chance.randint(0, 14)])
+        finally:
+            asked += captioner.asked
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert len(lines(tmp_path / "out.jsonl.failures.jsonl")) == 2
+    assert set(asked) == {str(path) for path in folder.rglob("*.jpg")}
+
+
+def test_failures_are_tried_again_when_asked_or_when_the_file_is_another_one(folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+
+    class Locked(ReadingCaptioner):
+        """Finds one file locked."""
+
+        def iter_results(self, pictures, **options):
+            for result, source in zip(super().iter_results(kept := list(pictures)), kept, strict=True):
+                yield CaptionerError("locked", code="unreadable") if source.path.name == "001.jpg" else result
+
+    job(folder, JsonLinesSink(out), Locked())
+    asked = {}
+    for retry in RETRIES[:2]:
+        captioner = ReadingCaptioner()
+        summary = job(folder, JsonLinesSink(out), captioner, retry=retry)
+        asked[retry] = [os.path.basename(name) for name in captioner.asked]  # noqa: PTH119
+    assert asked == {"changed": [], "temporary": ["001.jpg"]}
+    assert (summary.captioned, summary.failed_before) == (1, 2)
+    (folder / "007.jpg").write_text("mended 7")
+    captioner = ReadingCaptioner()
+    assert job(folder, JsonLinesSink(out), captioner).captioned == 1
+    captioner = ReadingCaptioner()
+    summary = job(folder, JsonLinesSink(out), captioner, retry="all")
+    assert [os.path.basename(name) for name in captioner.asked] == ["030.jpg"]  # noqa: PTH119
+    assert summary.failed == {"corrupt": 1}
+    (folder / "sub" / "030.jpg").write_text("mended 30, and longer")
+    assert job(folder, JsonLinesSink(out)).status == 0
+    assert not (tmp_path / "out.jsonl.failures.jsonl").exists()
+
+
+def test_a_picture_that_is_named_twice_is_captioned_once(folder, tmp_path):
+    names = FilesSource((str(folder / "001.jpg"), str(folder / "001.jpg"), str(folder)), Which())
+    captioner = ReadingCaptioner()
+    run_job(SeveralSources((names, names)), captioner, JsonLinesSink(tmp_path / "out.jsonl"), Plan())
+    assert len(captioner.asked) == 50
+
+
+def test_captions_that_are_not_sure_enough_are_withheld_and_counted(folder, tmp_path):
+    (folder / "005.jpg").write_text("unsure 5")
+    summary = job(folder, JsonLinesSink(tmp_path / "out.jsonl"), min_confidence=0.5)
+    assert (summary.captioned, summary.unsure, summary.failed.total()) == (47, 1, 2)
+    reason = next(each for each in lines(tmp_path / "out.jsonl.failures.jsonl") if each["path"] == "005.jpg")
+    assert reason["error"]["code"] == "unsure"
+
+
+def test_files_that_vanish_and_change_while_the_job_runs_are_one_line_each(folder, tmp_path):
+    class Vandal(ReadingCaptioner):
+        """Deletes and replaces what it is about to be asked for."""
+
+        def iter_results(self, pictures, **options):
+            (folder / "049.jpg").unlink()
+            (folder / "047.jpg").write_text("bad now")
+            (folder / "046.jpg").unlink()
+            (folder / "046.jpg").mkdir()
+            yield from super().iter_results(pictures, **options)
+
+    summary = job(folder, JsonLinesSink(tmp_path / "out.jsonl"), Vandal())
+    assert summary.status == 1
+    assert summary.captioned + summary.failed.total() in (48, 49, 50)
+    assert summary.captioned == 45
+
+
+def test_two_jobs_on_one_output_are_refused_and_lines_never_mix(folder, tmp_path):
+    with locked(tmp_path / "out.jsonl.lock"), pytest.raises(CaptionerError, match="another job is writing there"):
+        job(folder, JsonLinesSink(tmp_path / "out.jsonl"))
+    results = []
+
+    def work():
+        try:
+            results.append(job(folder, JsonLinesSink(tmp_path / "out.jsonl")).captioned)
+        except CaptionerError as error:
+            results.append(error.code)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 48 in results
+    assert set(results) <= {48, 0, "busy"}
+    assert len(lines(tmp_path / "out.jsonl")) == 48
+
+
+def test_an_output_that_takes_no_more_stops_the_job_and_the_next_one_goes_on(folder, tmp_path):
+    class Full(JsonLinesSink):
+        """A disk with room for twenty captions."""
+
+        def write(self, outcomes):
+            if self._path.read_bytes().count(b"\n") + len(outcomes) > 20:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(outcomes)
+
+    with pytest.raises(CaptionerError, match=r"cannot write .*out.jsonl: No space left.*the same command goes on"):
+        job(folder, Full(tmp_path / "out.jsonl"))
+    assert 0 < len(lines(tmp_path / "out.jsonl")) <= 20
+    assert job(folder, JsonLinesSink(tmp_path / "out.jsonl")).failed.total() <= 2
+    assert len(lines(tmp_path / "out.jsonl")) == 48
+
+
+# ---- texts beside the pictures --------------------------------------------------------------------------------------
+
+
+def texts(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.txt")}
+
+
+def test_texts_lie_beside_the_pictures_and_what_a_person_wrote_stays(folder):
+    (folder / "001.txt").write_text("mine\n")
+    (folder / "002.txt").write_text("  \n")
+    summary = job(folder, SidecarSink(folder, "skip"))
+    assert (summary.captioned, summary.there) == (47, 1)
+    found = texts(folder)
+    assert (found["001.txt"], found["002.txt"], found["sub/003.txt"]) == ("mine\n", "picture 2\n", "picture 3\n")
+    assert "007.txt" not in found
+
+
+def test_pictures_that_would_share_a_text_have_one_each(tmp_path):
+    for name in ("a.jpg", "a.png", "b.JPG", "b.webp", "sub/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    job(tmp_path, SidecarSink(tmp_path, "skip"))
+    found = texts(tmp_path)
+    assert found.pop("sub/a.txt") == "sub/a.jpg\n"
+    assert found == {f"{name}.txt": f"{name}\n" for name in ("a.jpg", "a.png", "b.JPG", "b.webp")}
+
+
+def test_texts_can_go_into_a_folder_of_their_own(folder, tmp_path):
+    job(folder, SidecarSink(folder, "skip", folder=tmp_path / "texts"))
+    assert texts(folder) == {}
+    assert texts(tmp_path / "texts")["sub/003.txt"] == "picture 3\n"
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [("overwrite", "picture 1\n"), ("append", "mine\npicture 1\n"), ("prepend", "picture 1\nmine\n")],
+)
+def test_existing_texts_are_changed_once_however_often_the_job_is_stopped(folder, existing, expected):
+    (folder / "001.txt").write_text("mine\n")
+    for stop_after in (0, 3, 17, 18, 40, 5, 60, None):
+        try:
+            job(folder, SidecarSink(folder, existing), ReadingCaptioner(stop_after))
+        except KeyboardInterrupt:
+            continue
+        break
+    found = texts(folder)
+    assert found["001.txt"] == expected
+    assert all(text.count("picture") == 1 for text in found.values())
+    assert len(found) == 48
+    job(folder, SidecarSink(folder, existing))  # another job does it another time
+    assert texts(folder)["002.txt"].count("picture") == (1 if existing == "overwrite" else 2)
+
+
+def test_undo_restores_every_file_but_those_that_changed_since(folder, tmp_path):
+    (folder / "001.txt").write_bytes(b"mine\r\n\xff")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    job(folder, SidecarSink(folder, "append"))
+    job(folder, SidecarSink(folder, "append"))
+    (folder / "002.txt").write_text("a person wrote this\n")
+    told = []
+    undone, left = undo(folder / JOURNAL, told.append)
+    assert undone == 2 * 47
+    assert left == len(told) == 2
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name[0] != "."}
+    assert after.pop(folder / "002.txt") == b"a person wrote this\n"
+    assert after == before
+
+
+def test_a_change_that_was_noted_and_not_made_is_made_by_the_next_run(folder):
+    (folder / "001.txt").write_text("mine\n")
+    with pytest.raises(KeyboardInterrupt):
+        job(folder, SidecarSink(folder, "append"), ReadingCaptioner(40))
+    last = json.loads((folder / JOURNAL).read_text().splitlines()[-1])
+    target = folder / last["path"]
+    target.unlink()  # as if the process had been killed between the note and the change
+    job(folder, SidecarSink(folder, "append"))
+    assert target.read_text().startswith("picture")
+    assert len(texts(folder)) == 48
+
+
+def test_a_file_that_must_not_be_written_is_one_failure(folder):
+    if os.geteuid() == 0:
+        pytest.skip("root may write everything")
+    (folder / "001.txt").write_text("")
+    (folder / "sub").chmod(0o500)
+    try:
+        summary = job(folder, SidecarSink(folder, "skip"))
+    finally:
+        (folder / "sub").chmod(0o700)
+    assert summary.failed["unwritable"] > 10
+
+
+def test_metadata_of_what_is_no_picture_to_it_goes_beside_it(folder):
+    summary = job(folder, MetadataSink(folder, "skip"))
+    assert summary.captioned == 48
+    assert len(list(folder.rglob("*.xmp"))) == 48  # texts that the captioner of this test takes for pictures
+    assert job(folder, MetadataSink(folder, "skip")).there == 48
+    undone, _ = undo(folder / JOURNAL, pytest.fail)
+    assert undone == 48
+    assert not list(folder.rglob("*.xmp"))
