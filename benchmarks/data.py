@@ -102,11 +102,16 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> dict[str, Figure
     paths = write_pictures(plain / "pictures", options.pictures)
     texts = _captions(options.pictures)
     shards.mkdir()
-    with (plain / "train.jsonl").open("w", encoding="utf-8") as file, tarfile.open(shards / "all.tar", "w") as tar:
-        for path, captions in zip(paths, texts, strict=True):
-            file.write(json.dumps({"image": path.name, "caption": captions, "split": "train"}) + "\n")
-            _add_member(tar, path.name, path.read_bytes())
-            _add_member(tar, f"{path.stem}.json", json.dumps({"caption": captions, "split": "train"}).encode())
+    with ExitStack() as files:
+        lines = files.enter_context((plain / "all.jsonl").open("w", encoding="utf-8"))
+        tars = {
+            split: files.enter_context(tarfile.open(shards / f"{split}-00000.tar", "w")) for split in ("train", "dev")
+        }
+        for number, (path, captions) in enumerate(zip(paths, texts, strict=True)):
+            split = ("train", "train", "train", "dev")[number % 4]
+            lines.write(json.dumps({"image": path.name, "caption": captions, "split": split}) + "\n")
+            _add_member(tars[split], path.name, path.read_bytes())
+            _add_member(tars[split], f"{path.stem}.json", json.dumps({"caption": captions}).encode())
     seconds: dict[str, list[float]] = {"plain files": [], "shards": []}
     for data in (plain, shards):  # the files are in the system's memory from here on
         _read(str(data))

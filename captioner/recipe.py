@@ -128,8 +128,12 @@ def _section(title: str, lines: Sequence[_Line]) -> list[str]:
     return ["", f"# {title}", *(f"{pair:<{width}}  # {why}" if why else pair for pair, why in pairs)]
 
 
+_NOT_TEXT = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+"""Words that YAML takes for something else, in any case."""
+
+
 def _yaml(value: Any) -> str:
     """A value as YAML; text that could be taken for something else is quoted."""
-    if isinstance(value, str) and value.isidentifier() and value not in ("true", "false", "null", "yes", "no"):
+    if isinstance(value, str) and value.isidentifier() and value.lower() not in _NOT_TEXT:
         return value
     return json.dumps(value, ensure_ascii=False)

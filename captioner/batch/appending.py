@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +23,7 @@ class RecordLog:
         """Open the file, which is made when there is none; `fresh` empties it. Raises OSError when it cannot be."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w+b" if fresh else "a+b")
+        self._file = path.open("w+b" if fresh else "a+b", buffering=0)
         self._repair()
 
     def close(self) -> None:
@@ -36,16 +38,10 @@ class RecordLog:
         """
         if not records:
             return
-        before = self._file.seek(0, os.SEEK_END)
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        try:
-            self._file.write(lines.encode())
-            self._file.flush()
-            if durable:
-                os.fsync(self._file.fileno())
-        except OSError:
-            os.truncate(self._file.fileno(), before)
-            raise
+        append_whole(self._file, lines.encode())
+        if durable:
+            os.fsync(self._file.fileno())
 
     def _repair(self) -> None:
         """Cut off what follows the last line end, and lines that are no records before it, from the end backwards."""
@@ -53,6 +49,19 @@ class RecordLog:
             if line.endswith(b"\n") and _record(line) is not None:
                 break
             self._file.truncate(place)
+
+
+def append_whole(file: FileIO, data: bytes) -> None:
+    """Write all of `data` behind what is there, or nothing. Raises OSError when the system does not take it."""
+    before = file.seek(0, os.SEEK_END)
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError:
+        with suppress(OSError):
+            os.truncate(file.fileno(), before)
+        raise
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from captioner.batch.failures import Failures
 from captioner.batch.keys import Keys
@@ -114,7 +114,12 @@ class _Run:
             (item.source for item in self._left_to_do()), workers=self._plan.workers, **self._plan.options
         )
         outcomes: list[Outcome] = []
-        with Progress("captioning", 0, " pictures") as progress, ExitStack() as stack:
+        # Closed here, and not by whichever thread happens to clear up: its threads wait for one another.
+        with (
+            closing(cast("Generator[object]", results)),
+            Progress("captioning", 0, " pictures") as progress,
+            ExitStack() as stack,
+        ):
             count = None
             if progress.is_shown and self._source.can_be_asked_again:
                 count = stack.enter_context(_Count(self._source))

@@ -88,6 +88,8 @@ def _examine(arguments: argparse.Namespace, program: str) -> int:
         collection = examined(arguments, quick=arguments.quick)
     except DataError as error:  # a build would stop there too
         print(f"{program}: {error.message}", file=sys.stderr)
+        if arguments.json:
+            print(json.dumps({"error": {"code": error.code, "message": error.message}}))
         return 2
     found = examine(collection, max_words=arguments.max_words)
     print(json.dumps(found.to_json()) if arguments.json else _account(found))

@@ -65,6 +65,7 @@ def _init(arguments: argparse.Namespace) -> int:
         print(f"a build would stop: {first.count:,} × {first.text}; {first.remedy}", file=sys.stderr)
     elif found.worst is Severity.WARNING:
         print(f"some of the data has to be mended: captioner doctor {arguments.data}", file=sys.stderr)
-    print(f"train: python build_and_run.py --config {out}", file=sys.stderr)
+    if found.worst is not Severity.ERROR:
+        print(f"train: python build_and_run.py --config {out}", file=sys.stderr)
     print(out)
     return 1 if found.worst is Severity.ERROR else 0

@@ -5,6 +5,7 @@ What all formats share that have one picture or one caption a row, under names t
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,11 +139,13 @@ def _texts(value: Any) -> list[str] | None:
     if value is None:
         return []
     if isinstance(value, str):
-        if not value.lstrip().startswith('["'):
+        start = value.strip()[:2]
+        if start not in ('["', "['") or not value.rstrip().endswith("]"):
             return [value]
         try:
-            value = json.loads(value)
-        except ValueError:
+            # Lists as text are JSON, or are written as Python shows them, by programs that do not know better.
+            value = json.loads(value) if start == '["' else ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             return [value]
     if not isinstance(value, list):
         return None

@@ -30,8 +30,8 @@ def has_files(folder: Path) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, in order, links left out; none when it cannot be read."""
-    return sorted(Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False))
+    """The folders in a folder, in order, links to folders too; none when it cannot be read."""
+    return sorted(Path(entry.path) for entry in _entries(folder) if entry.is_dir())
 
 
 def names_in_order(folder: Path) -> Iterator[tuple[str, bool]]:
@@ -40,7 +40,7 @@ def names_in_order(folder: Path) -> Iterator[tuple[str, bool]]:
     Raises OSError when it cannot be read.
     """
     with os.scandir(folder) as found:
-        names = ((os.fsencode(each.name), each.is_dir(follow_symlinks=False)) for each in found if each.name[0] != ".")
+        names = ((os.fsencode(each.name), each.is_dir()) for each in found if each.name[0] != ".")
         first = list(islice(names, _IN_MEMORY))
         ordered = iter(sorted(first)) if len(first) < _IN_MEMORY else _sorted_on_disk(chain(first, names))
         for name, is_folder in ordered:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from captioner.datasets.columns import Fields, entries_of, find_fields
 from captioner.datasets.folders import folders_in
-from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder
+from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder, split_of_folders
 from captioner.datasets.picture_files import file_at, parts_of
 from captioner.datasets.text_files import first_line, json_lines, table
 from captioner.errors import DataError
@@ -40,7 +40,7 @@ class ImageFolderLayout:
     def find(cls, path: Path, columns: Columns, *, named: bool) -> ImageFolderLayout | None:
         """See `Layout.find`."""
         folder = path.parent if path.is_file() and path.name in METADATA else path
-        found = [folder / name for name in METADATA if (folder / name).is_file()][:1]
+        found = [folder / name for name in METADATA if (folder / name).is_file()]
         if not found and folder.is_dir():
             splits = [each for each in folders_in(folder) if each.name.lower() in SPLITS]
             found = [each / name for each in splits for name in METADATA if (each / name).is_file()]
@@ -58,7 +58,9 @@ class ImageFolderLayout:
             split = SPLITS.get(inner.name.lower(), "") if inner.parts else ""
             placed = ((f"{place} line {number}", row) for number, row in _rows(file, in_folder(inner, report)))
             for entry in entries_of(placed, self._fields(file), report, split):
-                yield replace(entry, name=(inner / Path(*parts_of(entry.name))).as_posix())
+                name = inner / Path(*parts_of(entry.name))
+                own = entry.split or split_of_folders(name.parts[:-1])
+                yield replace(entry, name=name.as_posix(), split=own)
 
     def source(self, name: str, locator: str) -> ImageSource | None:
         """See `Layout.source`."""

@@ -7,7 +7,7 @@ for all of them alike in `collection.py`. A new layout is one file with one clas
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias
@@ -41,6 +41,11 @@ def split_in(name: str) -> str:
 def in_folder(folder: Path, report: Report) -> Report:
     """Reports what is wrong with files of a folder below that of the data by their paths, as names may be the same."""
     return lambda problem: report(replace(problem, name=(folder / problem.name).as_posix()))
+
+
+def split_of_folders(parts: Sequence[str]) -> str:
+    """The split that a folder of a path is called after, one of the values of `SPLITS`; empty when none is."""
+    return next((SPLITS[part.lower()] for part in parts if part.lower() in SPLITS), "")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from captioner.datasets.columns import Fields, entries_of, find_fields
+from captioner.datasets.columns import Fields, entries_of, find_fields, has_fields
 from captioner.datasets.folders import files_in
 from captioner.datasets.layout import Columns, Entry, Report, split_in
 from captioner.datasets.picture_files import PictureFiles
@@ -53,6 +53,8 @@ class ParquetLayout:
             if named:
                 raise DataError(f"{path} has no Parquet file, nor has its folder data; name one of them")
             return None
+        if path.is_dir() and not named and not all(has_fields(_schema(file).names, columns) for file in files):
+            return None
         return cls(path if path.is_dir() else path.parent, tuple(files), columns)
 
     def entries(self, report: Report) -> Iterator[Entry]:
@@ -61,7 +63,8 @@ class ParquetLayout:
             fields = self._fields(file)
             split = split_in(file.stem) if len(self.files) > 1 else ""
             if self._embedded[file]:
-                yield from _embedded_entries(file, place, fields, report, split)
+                stem = file.relative_to(self._pictures.folder).with_suffix("").as_posix()
+                yield from _embedded_entries(file, stem, place, fields, report, split)
             else:
                 rows = ((f"{file.name} row {number}", row) for number, _, row in _rows(file, fields, fields.image))
                 yield from entries_of(rows, fields, report, split)
@@ -167,7 +170,7 @@ def _rows(file: Path, fields: Fields, image: str) -> Iterator[tuple[int, tuple[i
         raise DataError(f"{file} breaks off after row {number} ({reason}); get it again") from None
 
 
-def _embedded_entries(file: Path, place: int, fields: Fields, report: Report, split: str) -> Iterator[Entry]:
+def _embedded_entries(file: Path, stem: str, place: int, fields: Fields, report: Report, split: str) -> Iterator[Entry]:
     """Entries of a file with pictures in it; of those only the names are read, or none where there are none."""
     kind = _schema(file).field(fields.image).type
     has_path = _pyarrow().types.is_struct(kind) and kind.get_field_index("path") >= 0
@@ -176,7 +179,7 @@ def _embedded_entries(file: Path, place: int, fields: Fields, report: Report, sp
         own = cell.get("path") if isinstance(cell, dict) else None
         where = f"{file.name} row {number}"
         # Names in cells need not be unique, and pictures without one are told apart by their place.
-        name = f"{file.stem}/{number:07}" + (f"-{Path(own).name}" if isinstance(own, str) and own else "")
+        name = f"{stem}/{number:07}" + (f"-{Path(own).name}" if isinstance(own, str) and own else "")
         entry = fields.entry({**values, fields.image: name}, where, report, split)
         if entry is not None:
             yield Entry(entry.name, entry.captions, where, entry.split, f"{place}:{group}:{row}")

@@ -12,6 +12,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,6 +28,8 @@ from captioner.types import ImageSource
 SUFFIX = ".tar"
 TEXTS = (".txt", ".caption", ".text")
 _MAX_TEXT_BYTES = 2**20
+_LOOKED_AT = 100
+"""Groups among which one with a picture and a text must be, for a folder to be recognised."""
 
 
 @dataclass
@@ -35,8 +38,11 @@ class _Group:
 
     key: str
     picture: tarfile.TarInfo | None = None
+    is_plain: bool = False
     text: bytes | None = None
     json: bytes | None = None
+    is_cut: bool = False
+    """Whether there is more of the text than is read."""
 
 
 class ShardsLayout:
@@ -61,6 +67,8 @@ class ShardsLayout:
             files = [path] if named or path.suffix.lower() == SUFFIX else []
         else:
             files = [file for folder in (path, *folders_in(path)) for file in files_in(folder, f"*{SUFFIX}")]
+            if files and not named and not _has_pairs(files[0]):
+                return None  # pictures or a backup that were packed; the captions are elsewhere
         if files:
             return cls(path if path.is_dir() else path.parent, tuple(files), columns)
         if named:
@@ -141,6 +149,17 @@ class MemberSource:
         return data
 
 
+def _has_pairs(file: Path) -> bool:
+    """Whether one of the first groups of a tar file is a picture with its text; True when it cannot be read."""
+    try:
+        return any(
+            group.picture is not None and (group.text is not None or group.json is not None)
+            for group in islice(_groups(file), _LOOKED_AT)
+        )
+    except DataError:
+        return True
+
+
 def _splits(folder: Path, files: tuple[Path, ...]) -> dict[Path, str]:
     """The split of each shard; none when the name of one does not say which."""
     found = {}
@@ -177,10 +196,13 @@ def _groups(file: Path) -> Iterator[_Group]:
 def _take(group: _Group, member: tarfile.TarInfo, suffix: str, tar: tarfile.TarFile) -> None:
     last = suffix[suffix.rfind(".") :]
     if last in PICTURES:
-        group.picture = group.picture or member
+        # `0001.depth.png` is beside `0001.jpg` what people made of it: the plain end is the picture.
+        if group.picture is None or (suffix == last and not group.is_plain):
+            group.picture, group.is_plain = member, suffix == last
     elif last in TEXTS or last == ".json":
         file = tar.extractfile(member)
         data = file.read(_MAX_TEXT_BYTES) if file else b""
+        group.is_cut = group.is_cut or member.size > _MAX_TEXT_BYTES
         if last == ".json":
             group.json = data
         else:
@@ -189,6 +211,9 @@ def _take(group: _Group, member: tarfile.TarInfo, suffix: str, tar: tarfile.TarF
 
 def _captions(group: _Group, columns: Columns, where: str, report: Report) -> tuple[str, ...] | None:
     """The captions of a group, none when it has no text; None, and a report, when its text cannot be read."""
+    if group.is_cut:
+        report(Problem(where, ProblemKind.MALFORMED_LINE, "its text has more than 1 MB; left out"))
+        return None
     if group.text is not None:
         try:
             return tuple(line for line in group.text.decode("utf-8-sig").splitlines() if line.strip())

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from captioner.datasets.folders import folders_in, names_in_order
-from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder
-from captioner.datasets.picture_files import SUFFIXES, file_at
+from captioner.datasets.layout import SPLITS, Columns, Entry, Report, in_folder, split_of_folders
+from captioner.datasets.picture_files import SUFFIXES, file_at, folders_below
 from captioner.datasets.problems import Problem, ProblemKind
 from captioner.datasets.text_files import lines
 from captioner.errors import DataError
@@ -35,7 +35,8 @@ class SidecarLayout:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.files = (folder,)
-        self._has_splits = any(each.name.lower() in SPLITS for each in folders_in(folder))
+        named = {SPLITS.get(each.name.lower(), "") for each in folders_below(folder)}
+        self._has_splits = "train" in named or any(each.name.lower() in SPLITS for each in folders_in(folder))
         self.reading = f"each line of {' or '.join(TEXTS)} is a caption of the picture beside it" + (
             "; the folders say which split a picture is in" if self._has_splits else ""
         )
@@ -66,7 +67,7 @@ class SidecarLayout:
             if text is not None:
                 captions = tuple(line for _, line in lines(self._folder / text, in_folder(text.parent, report)))
             place = picture.as_posix() if text is None else text.as_posix()
-            split = SPLITS.get(picture.parts[0].lower(), "") if len(picture.parts) > 1 else ""
+            split = split_of_folders(picture.parts[:-1]) if self._has_splits else ""
             yield Entry(picture.as_posix(), captions, place, split)
 
     def source(self, name: str, locator: str) -> ImageSource | None:
@@ -74,13 +75,22 @@ class SidecarLayout:
         return file_at(self._folder / name)
 
 
-def _pairs(folder: Path, below: Path) -> Iterator[tuple[Path | None, Path | None]]:
-    """Each picture with its text, and each text without a picture, as paths below the folder; in the order of names."""
+def _pairs(
+    folder: Path, below: Path, above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[tuple[Path | None, Path | None]]:
+    """Each picture with its text, and each text without a picture, as paths below the folder; in the order of names.
+
+    Links to folders are followed, but not to one of those `above`, each by its device and number.
+    """
     try:
+        status = (folder / below).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            return
         for name, is_folder in names_in_order(folder / below):
             path = below / name
             if is_folder:
-                yield from _pairs(folder, path)
+                yield from _pairs(folder, path, (*above, identity))
             elif path.suffix.lower() in SUFFIXES:
                 texts = (stem.with_name(stem.name + end) for stem in (path, path.with_suffix("")) for end in _TEXT_ENDS)
                 yield path, next((text for text in texts if (folder / text).is_file()), None)

@@ -134,6 +134,12 @@ def table(
             rows = reader()
             continue
         first, last = taken[0][0], taken[-1][0]
+        if names is not None and any(_cells(line, separator) == len(names) for _, line in taken[1:-1]):
+            reason = f"a quote is open until line {last}, over lines that are rows themselves; the line is left out"
+            report(Problem(f"{path.name} line {first}", ProblemKind.MALFORMED_LINE, reason))
+            again.extendleft(reversed(taken[1:]))
+            rows = reader()
+            continue
         place = f"{path.name} line {first}" if first == last else f"{path.name} lines {first} to {last}"
         if names is None:
             names = [name.strip() for name in row] if header else [str(place) for place in range(1, len(row) + 1)]
@@ -146,6 +152,14 @@ def table(
         yield last, dict(zip(names, row, strict=True))
     if names is None:
         raise DataError(f"{path} is empty; expected a first line that names the columns")
+
+
+def _cells(line: str, separator: str) -> int:
+    """How many cells a line has when it is a row of its own; 0 when it is none."""
+    try:
+        return len(next(csv.reader([line], delimiter=separator, strict=True), []))
+    except csv.Error:
+        return 0
 
 
 def json_lines(path: Path, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -98,7 +98,7 @@ def test_a_healthy_data_set_is_described():
         (Entry("0.jpg", ("salt &amp; pepper",), "line 99", "dev"), "encoding", "warning", "0.jpg"),
         (Entry("0.jpg", ("a dog runs to house 0",), "line 99", "dev"), "duplicate_captions", "note", "0.jpg"),
         (Entry("0.jpg", ("very " * 30 + "long",), "line 99", "dev"), "long_captions", "note", "0.jpg"),
-        (Entry("spare.jpg", ("a dog",), "line 99"), "unlisted", "note", None),
+        (Entry("spare.jpg", ("a dog",), "line 99"), "unlisted", "warning", None),
         (Entry("copy.jpg", ("a dog",), "line 99", "train"), f"same_picture{ACROSS}", "warning", "0.jpg = copy.jpg"),
         (Entry("copy.jpg", ("a dog",), "line 99", "dev"), "same_picture", "note", "0.jpg = copy.jpg"),
         (Entry("near.jpg", ("a dog",), "line 99", "train"), f"near_duplicates{ACROSS}", "warning", "0.jpg = near.jpg"),

@@ -125,7 +125,7 @@ def test_a_file_that_is_cut_short_loses_the_lines_that_are_gone_and_names_the_br
 @pytest.mark.parametrize("label", OF_JSON)
 def test_json_that_is_broken_is_one_error_with_the_file(label, change, tmp_path):
     path = broken(label, tmp_path, change)
-    with pytest.raises(DataError, match=rf"^(\S*/)?{path.name} (is not JSON|has )"):
+    with pytest.raises(DataError, match=rf"(^|layout: )(\S*/)?{path.name} (is not JSON|has )"):
         read(tmp_path)
 
 
@@ -143,8 +143,8 @@ def test_a_file_without_a_caption_is_one_error_or_leaves_its_picture_without(lab
 
 @pytest.mark.parametrize("label", ["json-lines", "table"])
 def test_a_folder_whose_only_file_does_not_fit_says_why(label, tmp_path):
-    path = broken(label, tmp_path, lambda data: re.sub(b'Image Path|"(id|image)"', b'"bild"', data))
-    with pytest.raises(DataError, match=rf"{path.name}: no column is called like pictures.*--image-column.*bild"):
+    path = broken(label, tmp_path, lambda data: re.sub(b'Image Path|"(id|image)"', b'"gesehen"', data))
+    with pytest.raises(DataError, match=rf"{path.name}: no column is called like pictures.*--image-column.*gesehen"):
         find_layout(tmp_path)
 
 
@@ -199,6 +199,24 @@ def test_a_header_alone_has_no_pictures(tmp_path):
         open_dataset(str(tmp_path))
 
 
+def test_two_quotes_that_are_strangers_do_not_swallow_the_rows_between(tmp_path):
+    rows = ['0.jpg,"A dog runs', "1.jpg,A man sits", "2.jpg,A cat", '3.jpg,A sign that says stop"', "4.jpg,A cow"]
+    entries, problems = table_of(tmp_path, "file,text\n" + "\n".join(rows) + "\n")
+    assert entries == [
+        ("1.jpg", ("A man sits",)),
+        ("2.jpg", ("A cat",)),
+        ("3.jpg", ('A sign that says stop"',)),
+        ("4.jpg", ("A cow",)),
+    ]
+    assert [place for place, _ in problems] == ["list.csv line 2"]
+
+
+def test_lists_as_python_shows_them_are_lists(tmp_path):
+    entries, problems = table_of(tmp_path, "file,text\na.png,\"['A dog', 'It\\'s a cat']\"\nb.png,['\n")
+    assert entries == [("a.png", ("A dog", "It's a cat")), ("b.png", ("['",))]
+    assert problems == []
+
+
 # ---- names ---------------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +242,65 @@ def test_names_never_lead_out_of_the_folder_and_never_break_the_reading(label, n
     found = [source.path for source in sources if source is not None]
     assert folder / "bild 1.png" in found
     assert all(path.resolve().is_relative_to(folder) for path in found)
+
+
+def test_a_missing_picture_is_not_replaced_by_another_of_its_name(tmp_path):
+    for folder in ("train", "sub"):
+        (tmp_path / folder).mkdir()
+    for number, name in enumerate(("train/0.png", "train/1.png", "1.png", "sub/1.png", "sub/only.png")):
+        (tmp_path / name).write_bytes(picture(number))
+    rows = ["only.png", "test/0.png", "train/0.png", "1.png", "sub/0.png", "gone/only.png", "/data/train/1.png"]
+    (tmp_path / "list.csv").write_text("file,text\n" + "".join(f"{name},A dog\n" for name in rows))
+    layout = find_layout(tmp_path)
+    for _ in range(2):
+        sources = {name: layout.source(name, "") for name in rows}
+        found = {name: source and source.path.relative_to(tmp_path).as_posix() for name, source in sources.items()}
+        assert found == {
+            "only.png": "sub/only.png",
+            "test/0.png": None,
+            "train/0.png": "train/0.png",
+            "1.png": "1.png",
+            "sub/0.png": None,
+            "gone/only.png": "sub/only.png",
+            "/data/train/1.png": "train/1.png",
+        }
+
+
+def test_splits_are_those_of_folders_at_any_depth(tmp_path):
+    for number in range(6):
+        folder = tmp_path / "images" / ("train", "train", "train", "train", "val", "test")[number]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(picture(number))
+        (folder / f"{number}.txt").write_text("A dog")
+    assert sorted(open_dataset(str(tmp_path)).splits) == ["dev", "test", "train"]
+    lines = [{"file_name": str(path.relative_to(tmp_path)), "text": "A cat"} for path in tmp_path.rglob("*.png")]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.layout.label == "imagefolder"
+    assert {split: len(list(dataset.records(split))) for split in dataset.splits} == {"train": 4, "dev": 1, "test": 1}
+
+
+def test_links_to_folders_are_followed_and_loops_end(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    home = tmp_path / "home"
+    for folder, numbers in ((elsewhere, (0, 1, 2)), (home, (3, 4))):
+        folder.mkdir()
+        for number in numbers:
+            (folder / f"{number}.png").write_bytes(picture(number))
+            (folder / f"{number}.txt").write_text("A dog")
+    (home / "link").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(home)
+    entries = [entry.name for entry in find_layout(home).entries(pytest.fail)]
+    assert entries == ["3.png", "4.png", "link/0.png", "link/1.png", "link/2.png"]
+
+
+def test_an_archive_beside_the_captions_is_not_taken_for_the_data(tmp_path):
+    WRITERS["sidecar"](tmp_path)
+    with tarfile.open(tmp_path / "backup.tar", "w") as tar:
+        add_member(tar, "1.png", picture(1))
+        add_member(tar, "2.png", picture(2))
+    assert find_layout(tmp_path).label == "sidecar"
+    assert read(tmp_path) == (WHOLE, [])
 
 
 def test_upper_case_endings_are_pictures(tmp_path):
@@ -355,7 +432,11 @@ def test_members_of_a_shard_may_be_of_any_kind(tmp_path):
             add_member(tar, f"../../{number}.txt", b"A dog")
         add_member(tar, "many.txt", b"A dog\n" * 200_000)
         add_member(tar, "many.png", picture(4))
+        add_member(tar, "both.depth.png", picture(6))
+        add_member(tar, "both.png", picture(5))
+        add_member(tar, "both.txt", b"A cat")
     dataset = open_dataset(str(tmp_path))
-    assert {record.source.read_bytes() for split in dataset.splits for record in dataset.records(split)} >= {
-        picture(number) for number in range(3)
+    assert [problem.reason for problem in dataset.problems] == ["its text has more than 1 MB; left out"]
+    assert {record.source.read_bytes() for split in dataset.splits for record in dataset.records(split)} == {
+        picture(number) for number in (0, 1, 2, 5)
     }

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from captioner.batch.appending import append_whole
 from captioner.batch.keys import Keys
 from captioner.batch.work import Item, Outcome, key_of, record
 from captioner.errors import CaptionerError
@@ -33,14 +33,12 @@ class CsvSink:
 
     def __enter__(self) -> CsvSink:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = self._path.open("w+b" if self._fresh else "a+b")
+        whole = 0
+        if self._path.exists() and not self._fresh:
+            with self._path.open("rb") as file:
+                whole = self._read_keys(file)
         self._fresh = False  # entered again, as when a folder is watched, it goes on
-        self._file.seek(0)
-        try:
-            whole = self._read_keys(self._file)
-        except CaptionerError:
-            self._file.close()
-            raise
+        self._file = self._path.open("a+b", buffering=0)
         self._file.truncate(whole)
         if not whole:
             self._append([COLUMNS])
@@ -86,13 +84,7 @@ class CsvSink:
     def _append(self, rows: Sequence[Sequence[str]]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text).writerows(rows)
-        before = self._file.seek(0, os.SEEK_END)
-        try:
-            self._file.write(text.getvalue().encode())
-            self._file.flush()
-        except OSError:
-            os.truncate(self._file.fileno(), before)
-            raise
+        append_whole(self._file, text.getvalue().encode())
 
 
 def safe(cell: str) -> str:
