@@ -15,9 +15,9 @@ from captioner.metadata.splice import Splice
 NAME = "TIFF"
 HOLDS_IPTC = True
 _XMP, _IPTC, _PHOTOSHOP, _SIGNATURE, _DNG = 700, 33723, 34377, 52545, 50706
-_BYTE, _LONG = 1, 4
+_BYTE, _LONG = 1, 4  # IPTC is LONG, padded, as Photoshop, libtiff and exiftool have it; ISO 16684-3 would like bytes
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_KINDS = (1, 2, 4, 6, 7)  # for blocks of bytes; 4 is what most write for IPTC, in whole numbers of four bytes
+_KINDS = (1, 2, 4, 6, 7)  # in which blocks of bytes are found
 
 
 @dataclass(frozen=True)
