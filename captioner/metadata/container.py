@@ -50,8 +50,8 @@ class Container(Protocol):
 
 
 def broken(what: str) -> MetadataError:
-    """The error for a file that is not as its format wants it."""
-    return MetadataError(f"{what}; nothing was changed: save the picture anew in an editor, or use a sidecar file")
+    """The error for a file, or a block in it, that is not as its format wants it."""
+    return MetadataError(f"{what}; nothing was changed: save it anew in an editor, or write a new sidecar file")
 
 
 def unsupported(what: str) -> MetadataError:
