@@ -38,6 +38,8 @@ def test_an_unknown_name_is_an_attribute_error():
         "captioner.bundle",
         "captioner.cli.main",
         "captioner.cli.caption",
+        "captioner.cli.alt",
+        "captioner.alttext.propose",
         "captioner.cli.evaluate",
         "captioner.cli.compare",
         "captioner.evaluation.assess",
@@ -55,7 +57,7 @@ def test_what_a_finished_captioner_needs_never_loads_torch(module):
 @pytest.mark.parametrize(
     "arguments",
     [["--version"], ["--help"], ["caption", "--version"]]
-    + [[verb, "--help"] for verb in ("caption", "evaluate", "compare", "report")],
+    + [[verb, "--help"] for verb in ("caption", "alt", "evaluate", "compare", "report")],
 )
 def test_help_and_version_need_no_third_party_library(arguments):
     code = (
