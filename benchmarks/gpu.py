@@ -76,7 +76,8 @@ def measure_encoder(device: torch.device, options: argparse.Namespace) -> dict[s
     """Pictures/s that the encoder sees, pixels already on the device."""
     with tempfile.TemporaryDirectory() as folder:
         write_encoder(Path(folder) / "encoder", options.size)
-        encoder = build_encoder(EncoderConfig(encoder=str(Path(folder) / "encoder"), features="grid")).to(device).eval()
+        encoder = build_encoder(EncoderConfig(encoder=str(Path(folder) / "encoder"), features="grid")).eval()
+    encoder.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in fine-tuning
     pixels = torch.rand(options.batch, 3, options.size, options.size, device=device)
 
     @torch.inference_mode()
