@@ -104,9 +104,10 @@ def replace_file(path: Path, old: bytes, new: bytes) -> None:
     """
     target = Path(os.path.realpath(path))
     try:
-        if not os.access(target, os.W_OK):
-            raise DataError("is write-protected; nothing was written")
         status = target.stat()
+        # Root may write anything, and a new file may take the place of any: who protected this one meant something.
+        if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
+            raise DataError("is write-protected; nothing was written")
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:

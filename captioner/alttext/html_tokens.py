@@ -35,6 +35,8 @@ class Attribute:
     """As written, without its quotes; None when there is none."""
     end: int
     """Where it ends, its closing quote included."""
+    is_quoted: bool = False
+    """Whether its value is in quotes."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def _read_attribute(text: str, start: int, braces: bool) -> Attribute | None:
     quote = text[position : position + 1]
     if quote in ('"', "'"):
         end = text.find(quote, position + 1)
-        return Attribute(name[0].lower(), text[position + 1 : end], end + 1) if end >= 0 else None
+        value = text[position + 1 : end]
+        return Attribute(name[0].lower(), value, end + 1, is_quoted=True) if end >= 0 else None
     end = after_braces(text, position) if braces and quote == "{" else _matched(_UNQUOTED, text, position).end()
     return Attribute(name[0].lower(), text[position:end], end) if end else None
 

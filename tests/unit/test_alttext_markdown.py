@@ -201,7 +201,7 @@ def test_expressions_of_jsx_are_not_known(tag):
 
 
 def test_addresses_are_decoded():
-    page = "![](<a b.png>) ![](a\\_b.png) ![](a&amp;b.png) ![](a_(1).png) ![](a\"t\") ![]() ![](<>)"
+    page = '![](<a b.png>) ![](a\\_b.png) ![](a&amp;b.png) ![](a_(1).png) ![](a"t") ![]() ![](<>)'
     assert [image.source for image in find_images(page).images] == [
         "a b.png",
         "a_b.png",
