@@ -56,6 +56,7 @@ class Document:
         text = encoding.decode(body[: len(body) - half])
         return cls(data, markup, encoding, text, body[len(body) - half :])
 
+    @cached_property
     def scan(self) -> Scan:
         """Its images."""
         if self.markup in (Markup.MARKDOWN, Markup.MDX):

@@ -142,9 +142,7 @@ def _files(name: str, where: Where, account: Account) -> Iterator[tuple[Path, by
     def skipped(path: str, reason: str) -> None:
         if not os.access(path, os.R_OK):
             account.fail(f"{path}: {reason}")
-        elif Path(path).is_dir() or not Path(path).is_symlink():
-            return  # met elsewhere
-        else:
+        elif Path(path).is_symlink():  # all else is met elsewhere
             account.tell(printable(f"{path}: a link out of the folder is not followed"))
 
     include = where.include or tuple("*" + "".join(f"[{c}{c.upper()}]" for c in suffix) for suffix in _MARKUPS)
@@ -163,7 +161,7 @@ def _page(path: Path, patched: bytes, site: Site, account: Account) -> Page | No
         account.fail(f"{path}: {error.message}")
         return None
     account.pages += 1
-    scan = document.scan()
+    scan = document.scan
     folder = _folder_of(path)
     found: list[Candidate] = []
     for image in scan.images:

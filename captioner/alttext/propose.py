@@ -127,10 +127,9 @@ def _with_texts(page: Page, proposals: Sequence[Proposal]) -> bytes:
     data = old.with_insertions([Insertion(image.insertion, text) for image, text in zip(images, texts, strict=True)])
     given = {image.start for image in images}
     expected = [
-        (Text.WRITTEN if image.start in given else image.text, image.syntax, image.source)
-        for image in old.scan().images
+        (Text.WRITTEN if image.start in given else image.text, image.syntax, image.source) for image in old.scan.images
     ]
-    found = [(image.text, image.syntax, image.source) for image in Document.of(data, old.markup).scan().images]
+    found = [(image.text, image.syntax, image.source) for image in Document.of(data, old.markup).scan.images]
     if found != expected:
         raise DataError("texts cannot be inserted without changing how it is read; write them by hand")
     return data

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner alt") -
 
     With `--check` also 1 when there is an image to propose a text for.
     """
-    arguments = _parser(program).parse_args(argv)
+    arguments = _parser(program).parse_intermixed_args(argv)  # PATH may come behind options
     return in_one_line(lambda: _alt(arguments, program), program, doing="captioning")
 
 

@@ -19,7 +19,7 @@ IN_MARKDOWN, IN_HTML = r"a \[dog\]\! &amp; \`cat\`", ' alt="a [dog]! &amp; &#96;
 def captioned(text: str, *, mdx: bool = False, alt: str = ALT) -> str:
     """The page with the same text for every image that has none and is known."""
     document = Document.of(text.encode(), Markup.MDX if mdx else Markup.MARKDOWN)
-    images = [image for image in document.scan().images if image.text is Text.MISSING and not image.unknown]
+    images = [image for image in document.scan.images if image.text is Text.MISSING and not image.unknown]
     insertions = [Insertion(each.insertion, as_insertion(alt, each.syntax)) for each in images]
     return document.with_insertions(insertions).decode()
 
