@@ -19,7 +19,7 @@ IN_MARKDOWN, IN_HTML = r"a \[dog\]\! &amp; \`cat\`", ' alt="a [dog]! &amp; &#96;
 def captioned(text: str, *, mdx: bool = False, alt: str = ALT) -> str:
     """The page with the same text for every image that has none and is known."""
     document = Document.of(text.encode(), Markup.MDX if mdx else Markup.MARKDOWN)
-    images = [image for image in document.scan().images if image.text is Text.MISSING and not image.unknown]
+    images = [image for image in document.scan.images if image.text is Text.MISSING and not image.unknown]
     insertions = [Insertion(each.insertion, as_insertion(alt, each.syntax)) for each in images]
     return document.with_insertions(insertions).decode()
 
@@ -201,7 +201,7 @@ def test_expressions_of_jsx_are_not_known(tag):
 
 
 def test_addresses_are_decoded():
-    page = "![](<a b.png>) ![](a\\_b.png) ![](a&amp;b.png) ![](a_(1).png) ![](a\"t\") ![]() ![](<>)"
+    page = '![](<a b.png>) ![](a\\_b.png) ![](a&amp;b.png) ![](a_(1).png) ![](a"t") ![]() ![](<>)'
     assert [image.source for image in find_images(page).images] == [
         "a b.png",
         "a_b.png",
