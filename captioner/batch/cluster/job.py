@@ -116,12 +116,14 @@ def _work(
     left = dict.fromkeys(shard.id for shard in todo)
     with closing(engine(todo)) as records, Progress("captioning", pictures, " pictures") as progress:  # type: ignore[type-var]
         for fields in records:
-            if "unreachable" in fields:
-                tell(f"{fields['unreachable']}; not done")
+            if "not_done" in fields:
+                tell(f"{fields['not_done']}; not done")
                 continue
             if fields["id"] not in left:
                 continue  # given twice
             del left[fields["id"]]
+            if (begun := fields.get("begun", 1)) > 1:
+                tell(f"shard {fields['id']} was begun {begun} times, as its worker died; it is done")
             manifest.record(fields)
             summary.shards += 1
             summary.captioned += fields["captioned"]

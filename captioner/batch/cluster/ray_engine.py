@@ -15,16 +15,20 @@ import importlib
 import json
 import logging
 import os
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from captioner.batch.cluster.shards import Shard
-from captioner.batch.cluster.worker import Packed, ShardCaptioner, Task
+from captioner.batch.cluster.worker import Packed, ShardCaptioner, Task, not_done
 from captioner.errors import CaptionerError, ConfigError, MissingDependencyError
 
-_TRIES_AFTER_A_DEATH = 3
+_TRIES = 4
+"""How often a shard is begun: each time but the first its worker died, or its machine did."""
 _ROUNDS = 64
 """Shards for each actor that are handed to Ray together: their descriptions are in memory twice."""
 _AT_LEAST = 1_000
@@ -32,10 +36,9 @@ _STORE_BYTES = 256 * 2**20
 """Of Ray's memory for objects on this machine: descriptions, the captioner and records are all there is."""
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-"""No statistics of use are sent, and nobody is asked about it."""
+"""No statistics of use are sent, and nothing is said about graphics cards that are not there."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Cluster:
 def require_ray() -> Any:
     """Ray, with nothing that it sends or asks. Raises `MissingDependencyError`."""
     os.environ.update(_QUIET)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what its C++ says goes past all loggers
     try:
         importlib.import_module("ray.data")
     except ImportError:
@@ -71,32 +75,75 @@ def connected(cluster: Cluster) -> Iterator[int]:
         MissingDependencyError: Ray is not installed.
     """
     ray = require_ray()
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
-    try:
-        if cluster.address:
-            ray.init(address=cluster.address, **quiet)
-        else:
-            cores = cluster.workers or cluster.cores
-            ray.init(
-                address="local",
-                num_cpus=cores,
-                include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
-                **quiet,
-            )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CaptionerError(
-            f"no Ray cluster at {cluster.address or 'this machine'}: {reason}", code="cluster"
-        ) from None
-    try:
+    with ExitStack() as stack:
+        # Threads of Ray print what happens to workers; what matters of it is in the records.
+        stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))))
+        stack.callback(ray.shutdown)
+        _begin(ray, cluster)
         kind = "GPU" if cluster.device == "cuda" else "CPU"
         room = int(ray.cluster_resources().get(kind, 0))
         if room < 1:
             raise ConfigError(f"the Ray cluster has no {kind}; start its nodes with one, or choose another --device")
         yield min(room, cluster.workers or room)
+
+
+def _begin(ray: Any, cluster: Cluster) -> None:
+    """Connect, or start a cluster here."""
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
+    local = {
+        "num_cpus": cluster.workers or cluster.cores,
+        "include_dashboard": False,
+        "object_store_memory": _STORE_BYTES,
+    }
+    try:
+        with _silent():
+            ray.init(address=cluster.address or "local", **quiet, **({} if cluster.address else local))
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CaptionerError(
+            f"no Ray cluster at {cluster.address or 'this machine'}: {reason}", code="cluster"
+        ) from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing is written to stderr, whoever does it: Ray's C++ says how it was told to be quiet."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
     finally:
-        ray.shutdown()
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+
+
+class _Tries:
+    """Counts how often each shard was begun, in a process of its own: Ray itself would try for ever."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[str] = Counter()
+
+    def begin(self, shard_id: str) -> int:
+        """One more time; returns how often by now."""
+        self._begun[shard_id] += 1
+        return self._begun[shard_id]
+
+
+class _Actor(ShardCaptioner):
+    """As Ray makes them: with the captioner in Ray's memory, where each machine has it once."""
+
+    def __init__(self, captioner: Sequence[Any], task: Task, tries: Any) -> None:
+        self._ray, self._tries = importlib.import_module("ray"), tries
+        super().__init__(self._ray.get(captioner[0]), task)
+
+    def caption(self, shard: Shard) -> dict[str, Any]:
+        """See `ShardCaptioner.caption`; a shard that killed its worker again and again is not done."""
+        begun = self._ray.get(self._tries.begin.remote(shard.id))
+        if begun > _TRIES:
+            return not_done(shard, f"{shard.url}: shard {shard.id} was begun {_TRIES} times, and its worker died")
+        return {**super().caption(shard), "begun": begun}
 
 
 def caption_shards(shards: Sequence[Shard], packed: Packed, task: Task, actors: int) -> Iterator[dict[str, Any]]:
@@ -115,21 +162,21 @@ def caption_shards(shards: Sequence[Shard], packed: Packed, task: Task, actors: 
     context.max_errored_blocks = -1  # a shard that kills its worker stops no other
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    ray = importlib.import_module("ray")
+    captioner, tries = [ray.put(packed)], ray.remote(num_cpus=0)(_Tries).remote()
     many = max(_AT_LEAST, _ROUNDS * actors)
     for first in range(0, len(shards), many):
         wave = shards[first : first + many]
         lines = data.from_items([{"shard": shard.to_json()} for shard in wave], override_num_blocks=len(wave))
         records = lines.map_batches(
-            ShardCaptioner,
-            fn_constructor_args=(packed, task),
+            _Actor,
+            fn_constructor_args=(captioner, task, tries),
             batch_size=1,
             compute=data.ActorPoolStrategy(
                 min_size=1, max_size=actors, initial_size=min(actors, len(wave)), max_tasks_in_flight_per_actor=1
             ),
             num_cpus=1,
             num_gpus=1 if task.device == "cuda" else None,
-            max_restarts=-1,
-            max_task_retries=_TRIES_AFTER_A_DEATH,
         )
         for batch in records.iter_batches(batch_size=None, prefetch_batches=0):
             yield from map(json.loads, batch["record"])

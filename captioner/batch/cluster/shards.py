@@ -131,8 +131,8 @@ def _found(source: Place, which: Which, skipped: Skipped) -> Iterator[tuple[str,
             yield key, (f"{status.st_size} {status.st_mtime_ns}", status.st_size)
         return
     for name, facts in source.files().items():
-        key = PurePosixPath(name)
-        if which.takes_file(key) and all(map(which.takes_folder, [*key.parents][:-1])):
+        below = PurePosixPath(name)
+        if which.takes_file(below) and all(map(which.takes_folder, [*below.parents][:-1])):
             yield name, (version_of(facts), int(facts.get("size") or 0))
 
 

@@ -62,7 +62,11 @@ class ShardCaptioner:
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """`shard`, lines as of `Shard.to_json` → `record`, an object of JSON each."""
         shards = [Shard.from_json(str(line)) for line in batch["shard"]]
-        return {"record": [json.dumps(caption_shard(shard, self._captioner, self._task)) for shard in shards]}
+        return {"record": [json.dumps(self.caption(shard)) for shard in shards]}
+
+    def caption(self, shard: Shard) -> dict[str, Any]:
+        """The record of a shard."""
+        return caption_shard(shard, self._captioner, self._task)
 
 
 def pack(captioner: Captioner) -> Packed:
@@ -94,20 +98,22 @@ def caption_shard(shard: Shard, captioner: Captioner, task: Task) -> dict[str, A
     """Caption a shard, put its part in place, and return what the manifest is to know of it.
 
     A picture that cannot be captioned is a row with an error, and so is a shard that breaks off. When the shard or its
-    part cannot be reached at all, `unreachable` in the record says why, and there is no part.
+    part cannot be reached at all, there is no part, see `not_done`.
     """
     began = time.monotonic()
     run = _Run(shard, captioner, task)
-    found: dict[str, Any] = {"id": shard.id, "kind": shard.kind, "input": shard.name, "version": shard.version}
     try:
         size, digest = Place(task.out).below(part_name(shard.id)).write(lambda file: write_part(file, run.outcomes()))
     except CaptionerError as error:
-        return {**found, "unreachable": error.message}
+        return not_done(shard, error.message)
     except Exception as error:  # stores have exceptions of their own
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-        return {**found, "unreachable": f"{shard.url}: {reason}"}
+        return not_done(shard, f"{shard.url}: {reason}")
     return {
-        **found,
+        "id": shard.id,
+        "kind": shard.kind,
+        "input": shard.name,
+        "version": shard.version,
         "part": {"name": part_name(shard.id), "size": size, "sha256": digest},
         "rows": run.rows,
         "captioned": run.rows - run.unsure - run.failed.total(),
@@ -117,6 +123,11 @@ def caption_shard(shard: Shard, captioner: Captioner, task: Task) -> dict[str, A
         "bytes": shard.size,
         "seconds": round(time.monotonic() - began, 3),
     }
+
+
+def not_done(shard: Shard, reason: str) -> dict[str, Any]:
+    """The record of a shard that is left for the next run; the manifest does not take it."""
+    return {"id": shard.id, "not_done": reason}
 
 
 class _Run:
