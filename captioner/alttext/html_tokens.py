@@ -21,6 +21,7 @@ _COMMENT_END = re.compile(r"--!?>")
 _RAW = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
 _RAW_ENDS = {name: re.compile(rf"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for name in _RAW}
 _SCRIPT = re.compile(rf"<!--|-->|<(/?)script(?=[{_SPACE}/>])", re.IGNORECASE)
+_BRACE = re.compile(r"[{}]")
 _FOREIGN = ("svg", "math")
 
 
@@ -107,7 +108,7 @@ def _read_attribute(text: str, start: int, braces: bool) -> Attribute | None:
 def after_braces(text: str, start: int) -> int:
     """Behind the `}` of the `{` at `start`, braces within it counted, strings not understood; 0 when it has none."""
     depth = 0
-    for found in re.compile(r"[{}]").finditer(text, start):
+    for found in _BRACE.finditer(text, start):
         depth += 1 if found[0] == "{" else -1
         if depth == 0:
             return found.end()

@@ -1,4 +1,4 @@
-"""Images in HTML: which have a text, which are none at all, and that an inserted text is all that a parser sees change."""
+"""Images in HTML: which have a text, which are none, and that an inserted text is all that a parser sees change."""
 
 from html.parser import HTMLParser
 
