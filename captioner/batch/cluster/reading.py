@@ -1,8 +1,7 @@
 """The pictures of one shard, as a stream: no more of it than a few pictures is ever in memory.
 
-Tar files are read from their beginning to their end, Parquet a few rows at a time, and so both work where there is no
-seeking. Pictures of a folder in an object store are fetched some ahead. Keys are those of `captioner batch` without
-an engine.
+Tar files are read from their beginning to their end, Parquet a page at a time. Pictures of a folder in an object store
+are fetched some ahead. Keys are those of `captioner batch` without an engine.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from captioner.batch.cluster.parts import pyarrow
 from captioner.batch.cluster.places import Place
@@ -123,7 +122,7 @@ def _of_tar(shard: Shard) -> Iterator[Item]:
     stem, last = stem_of(shard.name), ""
     key, picture, is_plain = None, None, False
     try:
-        with Place(shard.url).open() as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+        with Place(shard.url).open() as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as tar:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined]  # else all of them are kept
                 if not member.isfile():
@@ -145,6 +144,20 @@ def _of_tar(shard: Shard) -> Iterator[Item]:
         raise DataError(f"{shard.url} {reason}") from None
     if picture is not None:
         yield Item(f"{stem}/{key}", picture)
+
+
+class _Header(tarfile.TarInfo):
+    """What is before a member. `tarfile` takes the end of what is there, and nonsense, for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        """The next one. Raises EOFError when there is none, nor the zeros that every archive ends with."""
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise EOFError(error or "its end is missing") from None
 
 
 def _split(name: str) -> tuple[str, str]:
