@@ -1,7 +1,7 @@
 // One picture on the page, and all that can be done with it. File names and captions are put in as text, never as HTML.
 
 import { light } from "./light.js";
-import { percent, sentence } from "./text.js";
+import { isFinal, percent, sentence } from "./text.js";
 import { showWords } from "./words.js";
 
 const template = document.getElementById("picture");
@@ -31,7 +31,7 @@ export class Card {
     this.element.dataset.status = status;
     this.part(".state").hidden = status === "done";
     this.part(".state .text").textContent = text;
-    this.part(".failed").hidden = status !== "failed" && status !== "stopped";
+    this.part(".failed").hidden = status !== "stopped" && (status !== "failed" || isFinal(this.#picture.problem));
   }
 
   showProblem() {

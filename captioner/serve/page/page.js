@@ -7,7 +7,7 @@ import { chosen, dropped, fromClipboard, readClipboard } from "./intake.js";
 import { Queue } from "./queue.js";
 import { Problem, Service } from "./service.js";
 import { shrink } from "./shrink.js";
-import { megabytes, pictures as counted, sentence } from "./text.js";
+import { isFinal, megabytes, pictures as counted, sentence } from "./text.js";
 import { askToken } from "./token.js";
 import { showAbout } from "./about.js";
 
@@ -205,6 +205,10 @@ async function add(found) {
   }
 }
 
+function canRetry({ status, problem }) {
+  return status === "stopped" || (status === "failed" && !isFinal(problem));
+}
+
 function enqueue(picture) {
   picture.status = "waiting";
   picture.problem = null;
@@ -247,7 +251,7 @@ function showProgress() {
   byId("progress").value = over;
   byId("progress").classList.toggle("over", !isBusy);
   byId("stop").hidden = !isBusy;
-  const again = states.failed + states.stopped;
+  const again = [...cards.keys()].filter(canRetry).length;
   byId("again").hidden = isBusy || again === 0;
   byId("again").textContent = `Try ${again} again`;
   for (const button of document.querySelectorAll("[data-download]")) button.disabled = states.done === 0;
@@ -333,7 +337,7 @@ function wireDrop() {
 function wireBar() {
   byId("stop").addEventListener("click", stopAll);
   byId("again").addEventListener("click", () => {
-    for (const picture of cards.keys()) if (picture.status === "failed" || picture.status === "stopped") enqueue(picture);
+    for (const picture of cards.keys()) if (canRetry(picture)) enqueue(picture);
     byId("choose").focus();
   });
   byId("clear").addEventListener("click", () => {

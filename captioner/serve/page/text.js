@@ -1,11 +1,11 @@
 // Numbers and problems as people read them. Knows nothing of the page.
 
-// 0.00123 → "0.12 %"
+// 0.00123 → "0.12 %", with a space that does not break
 export function percent(share) {
   const value = 100 * share;
-  if (value >= 99.5) return value >= 100 ? "100 %" : "99 %";
-  if (value >= 1) return `${Math.round(value)} %`;
-  if (value >= 0.001) return `${Number(value.toPrecision(2))} %`;
+  if (value >= 99.5) return value >= 100 ? "100 %" : "99 %";
+  if (value >= 1) return `${Math.round(value)} %`;
+  if (value >= 0.001) return `${Number(value.toPrecision(2))} %`;
   return "< 0.001 %";
 }
 
@@ -19,7 +19,7 @@ export function pictures(count) {
 
 const SENTENCES = {
   unsupported: "This is not a picture that I can read",
-  corrupt: "This picture is damaged",
+  corrupt: "This is not a picture that I can read",
   too_large: "This picture is too large",
   too_many_pixels: "This picture is too large",
   offline: "There is no answer",
@@ -27,6 +27,11 @@ const SENTENCES = {
   busy: "The service is busy",
   timeout: "This took too long",
 };
+
+// What another try cannot mend.
+export function isFinal(problem) {
+  return ["unsupported", "corrupt", "too_large", "too_many_pixels"].includes(problem?.code);
+}
 
 // What is shown of a problem: a friendly beginning, and what the service says.
 export function sentence(problem) {

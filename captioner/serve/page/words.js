@@ -2,7 +2,7 @@
 
 import { align, percent } from "./text.js";
 
-const SURE = [0.2, 0.5]; // below: very unsure, unsure
+const UNSURE = 0.25; // words with less probability are marked
 
 // Fills `place` with a caption.
 //
@@ -22,7 +22,7 @@ export function showWords(place, caption, words, isLit, point) {
     shown.textContent = word;
     const sure = words[number].probability;
     if (sure !== undefined) {
-      shown.classList.add(sure < SURE[0] ? "guess" : sure < SURE[1] ? "unsure" : "sure");
+      shown.classList.toggle("unsure", sure < UNSURE);
       if (!isLit) shown.title = `${percent(sure)} sure`;
       else shown.setAttribute("aria-label", `${word}, ${percent(sure)} sure`);
     }
