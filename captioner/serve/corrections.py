@@ -74,8 +74,6 @@ class Corrections:
             raise Problem(422, "empty_caption", "the caption is empty")
         was = _one_line(texts.get("was", ""))
         return await asyncio.to_thread(self._keep, picture, caption, was)  # finished, whether or not one waits for it
-                asyncio.to_thread(self._keep, picture, caption, _one_line(texts.get("was", "")))
-            )
 
     def _keep(self, picture: bytes, caption: str, was: str) -> dict[str, Any]:
         with self._lock:

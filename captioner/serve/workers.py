@@ -30,6 +30,8 @@ START_SECONDS = 60.0
 """A worker that has not loaded its captioner by then is ended."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 """Seconds before a worker that died while loading is started again: doubled each time."""
+_TRIES = 3
+"""A service whose first worker cannot be started so often ends."""
 _WATCH_SECONDS = 0.25
 
 
@@ -207,20 +209,19 @@ class WorkerPool:
 
     async def _keep_up(self, slot: int) -> None:
         """Have a worker in this place, whatever happens to it."""
-        pause = _FIRST_PAUSE
+        pause, failed = _FIRST_PAUSE, 0
         while True:
             try:
                 worker = await Worker.start(self._folders)
             except (CaptionerError, OSError) as error:
-                if not self.was_ready.is_set() and isinstance(error, CaptionerError) and error.code != "worker_lost":
-                    self.failure = error
-                    self.was_ready.set()
+                failed += 1
                 self._log.note(f"worker {slot}: cannot be started: {error}")
+                self._give_up(error, failed)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 self.restarts += 1
                 continue
-            pause = _FIRST_PAUSE
+            pause, failed = _FIRST_PAUSE, 0
             self.attention = worker.attention
             self._workers[slot] = worker
             self.was_ready.set()
@@ -235,6 +236,15 @@ class WorkerPool:
             if not worker.is_leaving:
                 self._log.note(f"worker {slot}: ended with status {status}; another is started")
             self.restarts += 1
+
+    def _give_up(self, error: Exception, failed: int) -> None:
+        """When none was ever ready, and another try would help as little, say so to whoever waits for the first."""
+        if self.was_ready.is_set():
+            return
+        is_final = isinstance(error, CaptionerError) and error.code != "worker_lost"
+        if is_final or failed >= _TRIES:
+            self.failure = error if isinstance(error, CaptionerError) else CaptionerError(f"no worker starts: {error}")
+            self.was_ready.set()
 
     def _after_death(self, worker: Worker) -> None:
         """What it was working on has failed, or is tried again alone; what it had not begun is put back."""
