@@ -134,12 +134,13 @@ def answer_of(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    while len(body) < int(headers.get("content-length", 0)):
+    length = int(headers.get("content-length", 0))
+    while len(body) < length:
         piece = connection.recv(65536)
         if not piece:
             raise ConnectionError("closed within the body")
         body += piece
-    return int(first.split()[1]), headers, body
+    return int(first.split()[1]), headers, body[:length]
 
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from captioner.serve.page import HEADERS
-from captioner.serve.problems import MEDIA_TYPE, Problem
+from captioner.serve.problems import CLIENT_LEFT, MEDIA_TYPE, Problem
 from captioner.serve.service import Service
 from captioner.serve.worker import place_of
 
@@ -88,9 +88,6 @@ class _Visit:
         """Answer with a problem, unless an answer has begun."""
         if self._status:
             return
-        if problem.status == 499:  # nobody is there
-            self._status, self._code = problem.status, problem.code
-            return
         self._scope.setdefault("state", {})["code"] = problem.code
         body = problem.body(self.request_id)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
@@ -102,7 +99,7 @@ class _Visit:
         """Count it, and write its line."""
         seconds = time.monotonic() - self._begun
         scope, service = self._scope, self._service
-        status = self._status or 499
+        status = self._status or CLIENT_LEFT
         route = getattr(scope.get("route"), "path", "other")
         service.metrics.requests.labels(route, status).inc()
         service.metrics.seconds.labels(route).observe(seconds)

@@ -13,6 +13,8 @@ from typing import Any
 from captioner.errors import CaptionerError, ImageError, printable
 
 MEDIA_TYPE = "application/problem+json"
+CLIENT_LEFT = 499
+"""The status in log and metrics of requests whose clients have left; nobody is sent it."""
 
 
 class Problem(Exception):  # noqa: N818 - it is called what RFC 9457 calls it
@@ -37,7 +39,7 @@ class Problem(Exception):  # noqa: N818 - it is called what RFC 9457 calls it
         """The answer's body."""
         fields: dict[str, Any] = {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": HTTPStatus(self.status).phrase if self.status != CLIENT_LEFT else "Client Left",
             "status": self.status,
             "code": self.code,
             "detail": self.detail,

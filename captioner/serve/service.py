@@ -15,7 +15,7 @@ from captioner.serve.batcher import Batcher, Job, Places
 from captioner.serve.limits import Limits
 from captioner.serve.log import Log
 from captioner.serve.metrics import Metrics
-from captioner.serve.problems import Problem, busy, of_error
+from captioner.serve.problems import CLIENT_LEFT, Problem, busy, of_error
 from captioner.serve.uploads import Budget
 from captioner.serve.workers import WorkerPool
 
@@ -97,7 +97,7 @@ class Service:
             try:
                 await asyncio.wait((answers, leaving), return_when=asyncio.FIRST_COMPLETED)
                 if not answers.done():
-                    raise Problem(499, "client_left", "the client has left")
+                    raise Problem(CLIENT_LEFT, "client_left", "the client has left")
                 return list(answers.result())
             except CaptionerError as error:
                 raise of_error(error) from None

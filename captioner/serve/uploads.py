@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from captioner.serve.limits import Limits
-from captioner.serve.problems import Problem
+from captioner.serve.problems import CLIENT_LEFT, Problem
 
 FORM = "multipart/form-data"
 RAW = ("application/octet-stream",)
@@ -116,7 +116,7 @@ class BodyReader:
                 if piece:
                     yield piece
         except ClientDisconnect:
-            raise Problem(499, "client_left", "the client has left") from None
+            raise Problem(CLIENT_LEFT, "client_left", "the client has left") from None
 
 
 def _media_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
