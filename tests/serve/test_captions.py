@@ -137,16 +137,11 @@ def test_requests_with_other_options_do_not_get_into_one_batch(server, model):
     data = picture(6)
     with server.client() as client, ThreadPoolExecutor(16) as pool:
         beams = [1, 2, 3, 4] * 6
-        answers = list(
-            pool.map(
-                lambda beam: client.post(
-                    "/v1/captions",
-                    content=data,
-                    params={"beam": beam, "n_best": beam},
-                    headers={"content-type": "image/jpeg"},
-                ),
-                beams,
-            )  # fmt: skip
-        )
+
+        def ask(beam):
+            params = {"beam": beam, "n_best": beam}
+            return client.post("/v1/captions", content=data, params=params, headers={"content-type": "image/jpeg"})
+
+        answers = list(pool.map(ask, beams))
     for beam, answer in zip(beams, answers, strict=True):
         assert without_extras(entries(answer)[0]) == expected(model, data, beam=beam, n_best=beam)

@@ -10,6 +10,7 @@ import socket
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from servers import answer_of, entries, picture, problem, running, until
@@ -50,10 +51,8 @@ def lives_of(server, first, seconds):
                 connection.close()
         for connection, since in sockets.items():
             if int(time.monotonic() - since) != int(time.monotonic() - since - 0.05):
-                try:
+                with suppress(OSError):
                     connection.send(b"x")
-                except OSError:
-                    pass
     assert not sockets, f"{len(sockets)} connections were never ended"
     return lives, told
 
