@@ -118,11 +118,18 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 
 def _require_libraries() -> None:
-    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    missing = [name for name in _LIBRARIES if not _is_here(name)]
     if missing:
         raise MissingDependencyError(
             f"serving needs {', '.join(missing)}; install the extra: pip install 'captioner[serve]'"
         )
+
+
+def _is_here(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _folders(names: Sequence[str]) -> list[Path]:

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import tarfile
 import threading
 import time
@@ -31,6 +32,7 @@ from captioner.serve.problems import Problem
 KEY_DIGITS = 32
 """Hexadecimal digits of a key: 128 bits tell any two pictures apart."""
 _BLOCK = tarfile.BLOCKSIZE
+_OUR_BEGINNING = re.compile(rb"[0-9a-f]{32}\.")
 _END = bytes(2 * _BLOCK)
 _TEXT, _WAS, _APART = ".txt", ".was", "apart"
 _SUFFIXES = ((b"\x89PNG", 0, ".png"), (b"GIF8", 0, ".gif"), (b"WEBP", 8, ".webp"), (b"BM", 0, ".bmp"),
@@ -57,8 +59,12 @@ class Corrections:
         except OSError:
             self._file.close()
             raise ConfigError(f"--corrections {path}: another service writes there; choose another file") from None
-        self._end = self._read()
-        self._write(b"")
+        try:
+            self._end = self._read()
+            self._write(b"")
+        except BaseException:
+            self._file.close()
+            raise
 
     def close(self) -> None:
         """Let go of the shard."""
@@ -143,8 +149,8 @@ class Corrections:
         while True:
             block = os.pread(self._file.fileno(), _BLOCK, at)
             if len(block) < _BLOCK:
-                if at == 0 and block and not block[:KEY_DIGITS].isalnum():
-                    raise tarfile.HeaderError("not one of ours")
+                if at == 0 and block.strip(b"\0") and not _OUR_BEGINNING.match(block):
+                    raise tarfile.HeaderError("not one of ours, and not to be written over")
                 return
             if not block.strip(b"\0"):  # the end of the archive
                 return

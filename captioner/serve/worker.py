@@ -16,7 +16,7 @@ from math import exp
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, ImageError
 from captioner.images import BytesSource, Picture
 from captioner.runtime.records import caption_fields
 from captioner.serve import frames
@@ -106,7 +106,7 @@ def _answer(model: Captioner, head: dict[str, Any], parts: Sequence[bytes]) -> d
             return {"explanation": _explained(model, pictures[0], head["text"])}
         return {"captions": _captioned(model, pictures, head["options"], head["min_confidence"])}
     except CaptionerError as error:
-        return {"failed": error.message, "code": error.code}
+        return {"failed": error.message, "code": error.code, "is_of_picture": isinstance(error, ImageError)}
     except Exception as error:  # of whatever kind: this batch fails, the worker lives
         sys.stderr.write(f"captioner serve: a worker failed: {type(error).__name__} {place_of(error)}\n")
         return {"failed": "the captioner failed", "code": "internal"}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import captioner
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, ImageError
 from captioner.serve import frames
 from captioner.serve.batcher import Batcher, Job
 from captioner.serve.limits import Limits
@@ -140,8 +140,9 @@ class Worker:
 
 def _settle(jobs: Sequence[Job], said: dict[str, Any]) -> None:
     if "failed" in said:
+        kind = ImageError if said.get("is_of_picture") else CaptionerError
         for job in jobs:
-            fail(job, CaptionerError(said["failed"], code=said["code"]))
+            fail(job, kind(said["failed"], code=said["code"]))
         return
     answers = said["captions"] if "captions" in said else [said["explanation"]]
     for job, answer in zip(jobs, answers, strict=True):

@@ -155,16 +155,6 @@ def test_s12_no_other_file_is_served(server, path):
     with server.connect() as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert answer_of(connection)[0] == 404
-        for path in (
-            "/x.jpg",
-            "/uploads",
-            "/../page.py",
-            "/page/page.html",
-            "/%2e%2e/app.py",
-            "//etc/passwd",
-            "/page.css/..",
-        ):
-            assert client.get(path).status_code == 404
 
 
 def test_s12_without_the_page_there_is_none(tmp_path):
