@@ -6,7 +6,7 @@ export function percent(share) {
   if (value >= 99.5) return value >= 100 ? "100 %" : "99 %";
   if (value >= 1) return `${Math.round(value)} %`;
   if (value >= 0.001) return `${Number(value.toPrecision(2))} %`;
-  return "< 0.001 %";
+  return "< 0.001 %";
 }
 
 export function megabytes(bytes) {
