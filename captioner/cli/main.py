@@ -14,6 +14,7 @@ VERBS = {
     "caption": ("captioner.cli.caption", "caption pictures with a finished captioner"),
     "batch": ("captioner.cli.batch", "caption whole folders, as a job that goes on where it was stopped"),
     "alt": ("captioner.cli.alt", "propose alternative texts for images in HTML and Markdown that have none"),
+    "serve": ("captioner.cli.serve", "serve a captioner: REST and a page, on this machine"),
     "models": ("captioner.cli.models", "list the captioners that are here, and how good they are"),
     "evaluate": ("captioner.cli.evaluate", "score captions of any system against references, with intervals"),
     "compare": ("captioner.cli.compare", "compare two files of captions, and say whether the difference is real"),

@@ -1,0 +1,181 @@
+"""Better captions that people give, kept with their pictures in a tar shard, which `captioner doctor` and builds read.
+
+    KEY.jpg     the picture as it came; KEY is the beginning of its SHA-256
+    KEY.was     what the captioner had said, where that is known; readers of shards pass over it
+    KEY.txt     the better caption
+
+The shard only grows. A picture that is corrected again is appended again: readers gather the captions of one name, so
+the later caption is added to the earlier one. An end that was cut off, by a kill or a full disk, is removed when the
+shard is opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import ConfigError, printable
+from captioner.serve.limits import Limits
+from captioner.serve.problems import Problem
+
+KEY_DIGITS = 32
+"""Hexadecimal digits of a key: 128 bits tell any two pictures apart."""
+_BLOCK = tarfile.BLOCKSIZE
+_OUR_BEGINNING = re.compile(rb"[0-9a-f]{32}\.")
+_END = bytes(2 * _BLOCK)
+_TEXT, _WAS, _APART = ".txt", ".was", "apart"
+_SUFFIXES = ((b"\x89PNG", 0, ".png"), (b"GIF8", 0, ".gif"), (b"WEBP", 8, ".webp"), (b"BM", 0, ".bmp"),
+             (b"II", 0, ".tiff"), (b"MM", 0, ".tiff"), (b"ftyp", 4, ".avif"))  # fmt: skip
+
+
+class Corrections:
+    """An open shard; nobody else can open it meanwhile."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        """Open or make it. Raises ConfigError when it cannot be, is no tar file, or another service holds it."""
+        self._path, self._limits = path, limits
+        self._lock = threading.Lock()
+        self._captions: dict[str, list[str]] = {}
+        self._last = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = FileIO(handle, "r+")
+        except OSError as error:
+            raise ConfigError(f"--corrections {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise ConfigError(f"--corrections {path}: another service writes there; choose another file") from None
+        try:
+            self._end = self._read()
+            self._write(b"")
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the shard."""
+        self._file.close()
+
+    async def keep(self, picture: bytes, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Append a picture with its better `caption`, and what it `was`; returns its key and all its captions now.
+
+        Raises Problem for an empty caption, and when the disk or the limit is full.
+        """
+        caption = _one_line(texts.get("caption", ""))
+        if not caption:
+            raise Problem(422, "empty_caption", "the caption is empty")
+        was = _one_line(texts.get("was", ""))
+        return await asyncio.to_thread(self._keep, picture, caption, was)  # finished, whether or not one waits for it
+
+    def _keep(self, picture: bytes, caption: str, was: str) -> dict[str, Any]:
+        with self._lock:
+            return self._add(hashlib.sha256(picture).hexdigest()[:KEY_DIGITS], picture, caption, was)
+
+    def _add(self, key: str, picture: bytes, caption: str, was: str) -> dict[str, Any]:
+        known = self._captions.get(key, [])
+        if caption not in known:
+            data = _member(_APART, b"") if key == self._last else b""  # else its text would take the place of the last
+            data += _member(key + _suffix(picture), picture)
+            if was:
+                data += _member(key + _WAS, was.encode())
+            data += _member(key + _TEXT, caption.encode() + b"\n")
+            if self._end + len(data) > self._limits.corrections_bytes:
+                raise Problem(507, "corrections_full", "the file of corrections is full; tell who runs this service")
+            try:
+                self._write(data)
+            except OSError as error:
+                raise Problem(
+                    507, "corrections_full", f"the correction could not be written ({error.strerror})"
+                ) from None
+            known = self._captions.setdefault(key, [])
+            known.append(caption)
+            self._last = key
+        return {"key": key, "captions": list(known)}
+
+    def _write(self, data: bytes) -> None:
+        """Put members at the end, and the end of the archive behind them; whole, or not at all."""
+        left, at = memoryview(data + _END), self._end
+        try:
+            while left:
+                written = os.pwrite(self._file.fileno(), left, at)
+                left, at = left[written:], at + written
+            os.ftruncate(self._file.fileno(), at)
+            os.fsync(self._file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.pwrite(self._file.fileno(), _END, self._end)
+                os.ftruncate(self._file.fileno(), self._end + len(_END))
+            raise
+        self._end += len(data)
+
+    def _read(self) -> int:
+        """Read what is there; returns where the last complete group ends."""
+        size = os.fstat(self._file.fileno()).st_size
+        end = begin = 0
+        group: list[str] = []
+        try:
+            for member, after in self._members(size):
+                stem, dot, suffix = member.name.rpartition(".")
+                if dot + suffix == _TEXT:
+                    text = os.pread(self._file.fileno(), min(member.size, 2**20), member.offset_data)
+                    self._captions.setdefault(stem, []).extend(text.decode("utf-8", "replace").split("\n")[:-1])
+                    self._last, end, group = stem, after, []
+                else:
+                    group.append(member.name)
+                begin = after
+        except tarfile.HeaderError:
+            raise ConfigError(
+                f"--corrections {self._path}: no tar file, or damaged at byte {begin}; choose another file"
+            ) from None
+        return end
+
+    def _members(self, size: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
+        """Each member that is there as a whole, and where it ends. Raises `tarfile.HeaderError` for another thing."""
+        at = 0
+        while True:
+            block = os.pread(self._file.fileno(), _BLOCK, at)
+            if len(block) < _BLOCK:
+                if at == 0 and block.strip(b"\0") and not _OUR_BEGINNING.match(block):
+                    raise tarfile.HeaderError("not one of ours, and not to be written over")
+                return
+            if not block.strip(b"\0"):  # the end of the archive
+                return
+            member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+            member.offset_data = at + _BLOCK
+            after = at + _BLOCK + -(-member.size // _BLOCK) * _BLOCK
+            if after > size:
+                return
+            yield member, after
+            at = after
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """A member of a tar file with its padding."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = len(data), int(time.time()), 0o644
+    return member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % _BLOCK)
+
+
+def _one_line(text: str) -> str:
+    """A text as one line, as a line is a caption; what a terminal would obey appears as an escape."""
+    return printable(" ".join(text.split()))
+
+
+def _suffix(picture: bytes) -> str:
+    """What readers of shards tell pictures by; decided by the content."""
+    found = (suffix for begins, at, suffix in _SUFFIXES if picture[at : at + len(begins)] == begins)
+    return next(found, ".jpg")
