@@ -131,6 +131,15 @@ class _Tries:
         return self._begun[shard_id]
 
 
+def _count_tries(ray: Any) -> Any:
+    """The one that counts, on the machine of the job itself: others may come and go."""
+    here = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=True
+    )
+    lasting = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+    return ray.remote(**lasting)(_Tries).remote()
+
+
 class _Actor(ShardCaptioner):
     """As Ray makes them: with the captioner in Ray's memory, where each machine has it once."""
 
@@ -163,7 +172,7 @@ def caption_shards(shards: Sequence[Shard], packed: Packed, task: Task, actors: 
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     ray = importlib.import_module("ray")
-    captioner, tries = [ray.put(packed)], ray.remote(num_cpus=0)(_Tries).remote()
+    captioner, tries = [ray.put(packed)], _count_tries(ray)
     many = max(_AT_LEAST, _ROUNDS * actors)
     for first in range(0, len(shards), many):
         wave = shards[first : first + many]
