@@ -38,6 +38,7 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/caption.py
+	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/table.py
 

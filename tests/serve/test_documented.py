@@ -71,7 +71,7 @@ def test_lines_that_serve(tmp_path, line):
     (tmp_path / "token.txt").write_text("a token of more than 16 characters")
     (tmp_path / "runs" / "scenes").mkdir(parents=True)
     (tmp_path / "runs" / "scenes" / "bundle").symlink_to(PRETRAINED, target_is_directory=True)
-    options = [word for word in line.split("#")[0].split()[2:]]
+    options = line.split("#")[0].split()[2:]
     with running(tmp_path, *options, "--port=0") as server, server.client() as client:
         assert client.get("/readyz").json() == {"status": "ready"}
 
