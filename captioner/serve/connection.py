@@ -110,6 +110,9 @@ def connection_class(service: Service) -> type[H11Protocol]:
             self._refuse(Problem(400, "bad_request", "this is no HTTP/1.1 request that the service understands"))
 
         def _refuse(self, problem: Problem) -> None:
+            if self.cycle is not None:  # a request was under way, whose body has turned out to be none
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
             request_id = service.new_request_id()
             body = problem.body(request_id)
             headers = [
