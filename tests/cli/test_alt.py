@@ -9,43 +9,14 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
+from alt_site import ALT, FOUND, PICTURES, alt, contents, make_site, write
 from conftest import ROOT, run
-from PIL import Image
-
-ALT = ("-m", "captioner", "alt")
-PICTURES = ("a.png", "b.jpg", "c.webp")
-FOUND = '<p>\n<img src="/img/a.png" width=3>\n</p>\n'
-
-
-def draw(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
-    Image.fromarray(pixels).resize((64, 48), Image.Resampling.BICUBIC).save(path)
 
 
 @pytest.fixture
 def site(tmp_path):
-    """The folder `site` with three pictures; pages are what each test is about."""
-    for seed, name in enumerate(PICTURES):
-        draw(tmp_path / "site" / "img" / name, seed)
-    return tmp_path / "site"
-
-
-def write(site: Path, **pages: str | bytes) -> None:
-    """Pages by name, two underscores for a dot and HTML when there is none."""
-    for name, content in pages.items():
-        file = site / (name.replace("__", ".") if "__" in name else f"{name}.html")
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-def alt(site: Path, *arguments: object, **options):
-    return run(*ALT, *map(str, arguments or ("site",)), cwd=site.parent, **options)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return make_site(tmp_path)
 
 
 def texts(page: str) -> list[str | None]:
@@ -279,7 +250,7 @@ def test_scripts_are_refused(site):
 @pytest.mark.slow
 def test_five_thousand_pages(site):
     """In one go, with what a page has beside its image; a picture is captioned once."""
-    filling = "<p class='x'>Some words, a <a href=x>link</a> &amp; more.</p>\n" * 200
+    filling = "<p class='x'>Some words, a <a href=x>link</a> &amp; more.</p>\n" * 50
     for number in range(5_000):
         folder = site / f"{number % 50}"
         folder.mkdir(exist_ok=True)
