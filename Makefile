@@ -37,6 +37,7 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/caption.py
 	$(BIN)/python benchmarks/serve.py

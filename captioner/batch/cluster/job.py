@@ -103,6 +103,7 @@ def run_shards(
                 _work(todo, manifest, engine, summary, tell)
         finally:
             manifest.flush()
+            manifest.tidy()
             _write_failures(out, manifest)
     return summary
 

@@ -135,6 +135,12 @@ class Manifest:
         self._told = time.monotonic()
         self._cost = self._told - began
 
+    def tidy(self) -> None:
+        """Remove what killed workers left half written; none works any more."""
+        if self._out.local is not None:
+            for path in self._out.local.glob(f"{TEMPORARY}*"):
+                path.unlink(missing_ok=True)
+
     def failures(self) -> Iterator[dict[str, Any]]:
         """What failed, of all shards that are done, as their records name it."""
         names = sorted(name for name in self._out.files() if name.startswith(f"{RECORDS}/"))
