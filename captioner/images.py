@@ -91,8 +91,11 @@ class FileSource:
         try:
             status = self.path.stat()
             if not stat.S_ISREG(status.st_mode):
-                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-                raise ImageError(f"{self.name}: is {kind}; name a picture file", code="not_a_file")
+                if stat.S_ISDIR(status.st_mode):
+                    wanted = "is a folder; name a picture file, or give the folder to captioner batch"
+                else:
+                    wanted = "is a pipe, socket or device; name a picture file"
+                raise ImageError(f"{self.name}: {wanted}", code="not_a_file")
             _check_length(status.st_size, f"{self.name}: ")
             with open(self.path, "rb", opener=_open_without_waiting) as file:
                 data = file.read(MAX_FILE_BYTES + 1)

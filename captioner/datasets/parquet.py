@@ -3,13 +3,15 @@
     data/train-00000-of-00002.parquet     image: {bytes, path}, caption: text or a list of texts
     data/test-00000-of-00001.parquet      the names of several files say which split they are
 
-Needs pyarrow (extra `data`). Rows are read a few at a time; a picture is read when it is wanted, with its row group.
+Needs pyarrow (extra `data`). Rows are read a few at a time; a picture is read when it is wanted, with some of its
+neighbours.
 """
 
 from __future__ import annotations
 
 import importlib
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +27,8 @@ from captioner.types import ImageSource
 
 SUFFIXES = (".parquet", ".pq")
 _ROWS = 1_024
-_GROUPS_KEPT = 2  # row groups with pictures in memory, of 100 rows or some more, as writers of pictures make them
+_GROUPS_KEPT, _PIECES_KEPT = 2, 4  # row groups that are open, and pieces of each in memory
+_PIECE, _BUFFER = 8_000_000, 1_000_000  # bytes
 
 
 class ParquetLayout:
@@ -113,7 +116,8 @@ class ParquetSource:
     def read_bytes(self) -> bytes:
         """The bytes of the cell. Raises `ImageError`: `unreadable`, or `missing` for an empty cell."""
         try:
-            cell = _group(self.path, self.version.rpartition(" ")[0], self.group, self.column)[self.row].as_py()
+            version = self.version.rpartition(" ")[0]
+            cell = _cell(self.path, version, self.group, self.column, self.row)
         except (OSError, DataError, IndexError) as error:
             raise ImageError(f"{self.name}: cannot be read ({error}); check the file", code="unreadable") from None
         data = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -132,6 +136,11 @@ def _pyarrow() -> Any:
     except ImportError:
         raise MissingDependencyError("reading Parquet needs pyarrow: pip install 'captioner[data]'") from None
     return importlib.import_module("pyarrow")
+
+
+def _open(file: Path) -> Any:
+    """A `ParquetFile` that is read as it is decoded; otherwise pyarrow reads a whole row group at once."""
+    return _pyarrow().parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
 
 
 @lru_cache(maxsize=64)
@@ -157,7 +166,7 @@ def _rows(file: Path, fields: Fields, image: str) -> Iterator[tuple[int, tuple[i
     columns = [name for name in (image, *fields.captions, fields.split) if name]
     number = 0
     try:
-        with pyarrow.parquet.ParquetFile(file) as parquet:
+        with _open(file) as parquet:
             for group in range(parquet.num_row_groups):
                 row = 0
                 for batch in parquet.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns):
@@ -185,22 +194,59 @@ def _embedded_entries(file: Path, stem: str, place: int, fields: Fields, report:
             yield Entry(entry.name, entry.captions, where, entry.split, f"{place}:{group}:{row}")
 
 
-_kept: dict[tuple[Path, str, int, str], Any] = {}
+class _Cells:
+    """A column of a row group, read from the front a piece at a time; the last few pieces stay in memory.
+
+    Row groups of pictures may be larger than the memory, and pictures are mostly read in order. One before the pieces
+    that are left is found by beginning again.
+    """
+
+    def __init__(self, path: Path, group: int, column: str) -> None:
+        self._path, self._group, self._column = path, group, column
+        self._begin()
+
+    def _begin(self) -> None:
+        self._file = _open(self._path)
+        about = self._file.metadata.row_group(self._group)
+        at_once = max(1, _PIECE * about.num_rows // max(1, about.total_byte_size))
+        self._batches = self._file.iter_batches(at_once, row_groups=[self._group], columns=[self._column])
+        self._pieces: deque[tuple[int, Any]] = deque(maxlen=_PIECES_KEPT)
+        self._read = 0
+
+    def cell(self, row: int) -> Any:
+        """What is in a row. Raises IndexError when there is no such row, and what pyarrow raises."""
+        if self._pieces and row < self._pieces[0][0]:
+            self.close()
+            self._begin()
+        while row >= self._read:
+            batch = next(self._batches, None)
+            if batch is None:
+                raise IndexError(f"the row group ends after row {self._read}")
+            self._pieces.append((self._read, batch.column(0)))
+            self._read += batch.num_rows
+        start, cells = next(piece for piece in reversed(self._pieces) if piece[0] <= row)
+        return cells[row - start].as_py()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+_kept: dict[tuple[Path, str, int, str], _Cells] = {}
 _keeping = threading.Lock()
 
 
-def _group(path: Path, version: str, group: int, column: str) -> Any:
-    """A column of a row group; the last few stay in memory, as pictures are mostly read in order."""
+def _cell(path: Path, version: str, group: int, column: str, row: int) -> Any:
+    """What is in a cell; the last few row groups stay open, as pictures are mostly read in order."""
     pyarrow = _pyarrow()
     key = (path, version, group, column)
     with _keeping:
-        if key not in _kept:
-            try:
-                with pyarrow.parquet.ParquetFile(path) as parquet:
-                    found = parquet.read_row_group(group, columns=[column]).column(column)
-            except (OSError, pyarrow.ArrowException) as error:
-                raise DataError(" ".join(str(error).split())[:120]) from None
-            while len(_kept) >= _GROUPS_KEPT:
-                del _kept[next(iter(_kept))]
-            _kept[key] = found
-        return _kept[key]
+        try:
+            if key not in _kept:
+                while len(_kept) >= _GROUPS_KEPT:
+                    _kept.pop(next(iter(_kept))).close()
+                _kept[key] = _Cells(path, group, column)
+            return _kept[key].cell(row)
+        except (OSError, pyarrow.ArrowException) as error:
+            _kept.pop(key, None)
+            raise DataError(" ".join(str(error).split())[:120]) from None

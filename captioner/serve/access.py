@@ -19,8 +19,9 @@ from captioner.serve.problems import Problem
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>\d{1,5}))?", re.ASCII)
 ALWAYS_ALLOWED = ("localhost", "127.0.0.1", "[::1]")
 """Names under which no other machine is reached."""
-FREE = frozenset({"/healthz", "/readyz", "/", "/page.css", "/page.js"})
-"""Paths that want no token: a supervisor's, and the page, which asks for it."""
+FREE = frozenset({"/healthz", "/readyz", "/"})
+PAGE = "/page/"
+"""Paths that want no token: a supervisor's, and the page's, which asks for it."""
 MIN_TOKEN, MAX_TOKEN = 16, 4096
 
 
@@ -49,7 +50,7 @@ class Access:
         self._check_origin(method, path, headers, host)
         if any(value.strip().lower() not in ("", "identity") for value in headers.get("content-encoding", [])):
             raise Problem(415, "content_encoding", "bodies are taken as they are; send it without Content-Encoding")
-        if self.token is not None and path not in FREE:
+        if self.token is not None and path not in FREE and not path.startswith(PAGE):
             self._check_token(headers.get("authorization", []), self.token)
 
     def _check_host(self, values: list[str], local: str) -> str:

@@ -43,6 +43,7 @@ def description(
         "decoder": manifest.decoder.get("decoder", "unknown"),
         "encoder": encoder.get("name", "unknown"),
         "picture_size": manifest.preprocess.size,
+        "framing": manifest.preprocess.framing,
         "words": len(bundles[0].vocabulary),
         "trained_on": manifest.training.get("data", "unknown"),
         "created": manifest.created,

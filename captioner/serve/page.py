@@ -1,4 +1,4 @@
-"""The page: three files of the package, read once and served from memory with a strict policy. Nothing else is served.
+"""The page: files of the package, read once and served from memory with a strict policy. Nothing else is served.
 
 The browser is told to run nothing but the page's own script, to show pictures from its own memory, and to talk to this
 service alone.
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "page"
-FILES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+START = "page.html"
+"""What `/` is; each other file is served as `/page/NAME`."""
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
-"""What is served under which path, and as what."""
+"""What is served, by suffix, and as what."""
 POLICY = "; ".join((
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "connect-src 'self'",
     "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
@@ -48,7 +51,9 @@ class PageFile:
 def page_files() -> dict[str, PageFile]:
     """All files of the page, by path."""
     found = {}
-    for path, (name, media_type) in FILES.items():
-        content = (FOLDER / name).read_bytes()
-        found[path] = PageFile(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+    for file in sorted(FOLDER.iterdir()):
+        if file.suffix in MEDIA_TYPES:
+            content = file.read_bytes()
+            path = "/" if file.name == START else f"/page/{file.name}"
+            found[path] = PageFile(content, MEDIA_TYPES[file.suffix], f'"{hashlib.sha256(content).hexdigest()[:16]}"')
     return found

@@ -128,6 +128,10 @@ def test_commands_that_score_and_report(users_folder, command):
     (users_folder / "captions_val.json").write_text(json.dumps({"images": images, "annotations": annotations}))
     words = f"{shlex.quote(sys.executable)} -m {command}"
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    if "--undo" in command:
+        assert run("-m", "captioner", "batch", "FOLDER", "--to", "sidecar", cwd=users_folder).returncode == 0
+    if "--watch" in command:
+        command, words = command.partition(" --watch")[0], words.partition(" --watch")[0]  # which would go on for ever
     process = subprocess.run(
         ["/bin/sh", "-c", words], cwd=users_folder, env=environment, capture_output=True, text=True, timeout=60
     )
@@ -137,6 +141,9 @@ def test_commands_that_score_and_report(users_folder, command):
     expected |= {"caption": "photo.jpg: ", "doctor": '"layout": "table"' if "TABLE" in command else "how it is read"}
     expected["init"] = "FOLDER.yaml"
     expected["alt"] = "photo.jpg"
+    if " batch " in command:
+        assert re.search(r"[28] (captioned|changes undone|would be captioned)", process.stderr), process.stderr
+        return
     assert expected[command.split()[1]] in process.stdout
 
 

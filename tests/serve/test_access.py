@@ -117,7 +117,7 @@ def test_s11_it_listens_on_this_machine_alone(server):
 
 def test_s12_answers_can_do_nothing_in_a_browser(server):
     with server.client() as client:
-        for path in ("/", "/page.css", "/page.js", "/v1/model", "/nowhere", "/healthz", "/openapi.json"):
+        for path in ("/", "/page/page.css", "/page/page.js", "/v1/model", "/nowhere", "/healthz", "/openapi.json"):
             headers = client.get(path).headers
             policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
             assert policy["default-src"] == "'none'"
@@ -150,8 +150,8 @@ def test_s12_uploads_are_never_served_back(server):
         "/page/page.html",
         "/%2e%2e/app.py",
         "//etc/passwd",
-        "/page.css/..",
-        "/page.css%00",
+        "/page/page.css/..",
+        "/page/page.css%00",
     ],
 )
 def test_s12_no_other_file_is_served(server, path):
@@ -163,7 +163,7 @@ def test_s12_no_other_file_is_served(server, path):
 def test_s12_without_the_page_there_is_none(tmp_path):
     with running(tmp_path, "--workers=1", "--no-page") as server, server.client() as client:
         problem(client.get("/"), 404, "not_found")
-        problem(client.get("/page.js"), 404, "not_found")
+        problem(client.get("/page/page.js"), 404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_answers_name_no_path_of_this_machine(server):
 
 def test_a_token_is_wanted_for_all_but_health_and_page(guarded):
     with guarded.client() as client:
-        for path in ("/healthz", "/readyz", "/", "/page.css", "/page.js"):
+        for path in ("/healthz", "/readyz", "/", "/page/page.css", "/page/page.js"):
             assert client.get(path).status_code == 200
         for path in ("/v1/model", "/metrics", "/openapi.json", "/nowhere"):
             answer = client.get(path)

@@ -349,6 +349,21 @@ def test_parquet_that_names_its_pictures(tmp_path):
     }
 
 
+def test_pictures_of_a_large_row_group_are_found_in_any_order_in_little_memory(tmp_path):
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    cells = [bytes([number]) * 1_000_000 for number in range(120)]
+    table = pyarrow.table({"image": cells, "caption": [f"picture {number}" for number in range(120)]})
+    parquet.write_table(table, tmp_path / "large.parquet", write_batch_size=1, use_dictionary=False, compression="none")
+    del table
+    layout = find_layout(tmp_path / "large.parquet")
+    sources = [layout.source(entry.name, entry.locator) for entry in layout.entries(lambda *_: None)]
+    before = pyarrow.total_allocated_bytes()
+    order = [*range(120), 0, 119, *np.random.default_rng(0).integers(120, size=20).tolist()]
+    for number in order:
+        assert sources[number].read_bytes() == cells[number]
+        assert pyarrow.total_allocated_bytes() - before < 60_000_000
+
+
 def test_columns_are_found_or_named(tmp_path):
     write_pictures(tmp_path)
     lines = ["key\tsaid\tseen", *(f"{n}\tA dog {n}\t{file_name(n)}" for n in range(6))]

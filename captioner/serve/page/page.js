@@ -1,1 +1,373 @@
-"use strict";
+// The page of `captioner serve`: pictures come in, captions come out. Talks to this service alone, keeps nothing.
+
+import { isHandedOver, openCamera, wireCamera } from "./camera.js";
+import { Card } from "./card.js";
+import { KINDS, save } from "./downloads.js";
+import { chosen, dropped, fromClipboard, readClipboard } from "./intake.js";
+import { Queue } from "./queue.js";
+import { Problem, Service } from "./service.js";
+import { shrink } from "./shrink.js";
+import { isFinal, megabytes, pictures as counted, sentence } from "./text.js";
+import { askToken } from "./token.js";
+import { showAbout } from "./about.js";
+
+const AT_ONCE = 3; // requests for captions
+const SHOWN_AT_ONCE = 50; // cards between two frames
+const CANDIDATES = 5;
+const QUIET = 2000; // milliseconds between two counts that are read aloud
+
+const byId = (id) => document.getElementById(id);
+const list = byId("pictures");
+const cards = new Map(); // by picture
+const service = new Service(askToken);
+const captioning = new Queue(AT_ONCE, caption, showProgress);
+const explaining = new Queue(1, explain, () => {});
+let model = null; // what the service tells of itself
+let asking = null; // while it is asked
+let serial = 0;
+let lastSaid = 0;
+
+// ---- the service ----
+
+function learn() {
+  asking ??= service.model().then(
+    (found) => {
+      model = found;
+      actions.hasAttention = found.attention === true;
+      actions.isCenter = found.framing === "center";
+      byId("trouble").hidden = true;
+      showAbout(found);
+    },
+    (problem) => {
+      asking = null; // the next one tries again
+      byId("model").textContent = "";
+      byId("trouble").hidden = false;
+      byId("trouble").firstElementChild.textContent = sentence(problem);
+      throw problem;
+    },
+  );
+  return asking;
+}
+
+function options() {
+  const beam = Math.min(Math.max(CANDIDATES, model.options?.beam ?? 1), model.limits?.max_beam ?? 20);
+  return { beam, n_best: Math.min(CANDIDATES, beam) };
+}
+
+async function caption(picture, signal) {
+  const card = cards.get(picture);
+  try {
+    picture.status = "working";
+    card.tell("working", "Asking …");
+    await learn();
+    picture.sent ??= await fitting(picture, card);
+    signal.throwIfAborted();
+    card.tell("working", "Looking at it …");
+    picture.entry = await service.caption(picture.sent, options(), signal, (seconds) => {
+      card.tell("working", `The service is busy; trying again in ${Math.round(seconds)} s …`);
+      say("The service is busy; waiting.", true);
+    });
+    picture.caption = picture.entry.caption;
+    picture.status = "done";
+    card.showCaption();
+    if (picture.shrunk) card.note(picture.shrunk);
+  } catch (error) {
+    settle(picture, card, error);
+  }
+}
+
+function settle(picture, card, error) {
+  if (error.name === "AbortError") {
+    picture.status = "stopped";
+    card.tell("stopped", "Stopped");
+    return;
+  }
+  picture.status = "failed";
+  picture.problem = error instanceof Problem ? error : new Problem(0, "page", error.message);
+  card.showProblem();
+}
+
+// The bytes to send: the file's own, or those of a smaller picture where it has more than the service takes.
+async function fitting(picture, card) {
+  const most = model.limits?.file_bytes ?? Infinity;
+  const { file } = picture;
+  if (file.size <= most) return file;
+  card.tell("working", `${megabytes(file.size)} are more than the service takes; making it smaller …`);
+  try {
+    const smaller = await shrink(file, most);
+    picture.shrunk = `Made smaller before it was sent: ${megabytes(file.size)} → ${megabytes(smaller.size)}; the service takes ${megabytes(most)}.`;
+    return smaller;
+  } catch {
+    const detail = `it has ${megabytes(file.size)}, the service takes ${megabytes(most)}, and this browser cannot make it smaller`;
+    throw new Problem(413, "too_large", detail);
+  }
+}
+
+async function explain(picture, signal) {
+  const card = cards.get(picture);
+  const text = picture.caption;
+  if (!card || picture.explanation?.caption === text) return;
+  if (!actions.hasAttention) card.note("Covering parts of the picture, one after the other …");
+  try {
+    const found = await service.explain(picture.sent, text, signal);
+    if (picture.caption !== text) return; // it was corrected meanwhile
+    picture.explanation = found;
+    card.note(found.method === "occlusion" ? "Rest on a word, or tap it: its part of the picture lights up." : "");
+    card.showExplanation();
+  } catch (error) {
+    if (error.name !== "AbortError") card.note(sentence(error), true);
+  }
+}
+
+// ---- what can be done with a picture ----
+
+const actions = {
+  hasAttention: false,
+  isCenter: false,
+  remove(picture) {
+    const next = cards.get(picture).element.nextElementSibling ?? cards.get(picture).element.previousElementSibling;
+    forget(picture);
+    (next?.querySelector(".remove") ?? byId("choose")).focus();
+    say(`${picture.path} removed.`);
+  },
+  retry(picture) {
+    enqueue(picture);
+    cards.get(picture).part(".name").focus();
+  },
+  async copy(picture) {
+    const card = cards.get(picture);
+    try {
+      await navigator.clipboard.writeText(picture.caption);
+      card.note("Copied.");
+      say("Copied.");
+    } catch {
+      getSelection().selectAllChildren(card.part(".caption"));
+      card.note("The browser does not let this page copy; the caption is selected.");
+    }
+  },
+  explain(picture) {
+    if (picture.explanation?.caption === picture.caption) return;
+    if (picture.isExplained === picture.caption) return;
+    picture.isExplained = picture.caption; // asked for
+    explaining.add(picture);
+  },
+  // What is wrong with a caption that somebody wrote; empty when nothing is.
+  objection(text) {
+    if (!text) return "Write a caption first, or cancel.";
+    const most = model.limits?.text_bytes ?? Infinity;
+    return new TextEncoder().encode(text).length > most ? `That is longer than the service takes: at most ${most} bytes.` : "";
+  },
+  correct(picture, text) {
+    if (text === picture.caption) return;
+    picture.caption = text;
+    picture.isExplained = null;
+    const card = cards.get(picture);
+    card.note("");
+    card.showCaption();
+    if (text === picture.entry.caption) {
+      picture.isUnsaved = false;
+      say("Undone.");
+    } else {
+      picture.isUnsaved = true;
+      say("Corrected.");
+      if (model.corrections) keep(picture, card, text);
+    }
+  },
+};
+
+async function keep(picture, card, text) {
+  card.note("Sending the correction …");
+  try {
+    await service.correct(picture.sent, text, picture.entry.caption, undefined, () => card.note("The service is busy; the correction waits …"));
+    if (picture.caption !== text) return;
+    picture.isUnsaved = false;
+    card.note("Corrected; the service keeps it to learn from.");
+  } catch (error) {
+    if (picture.caption === text) card.note(`Corrected here, but the service does not keep it. ${sentence(error)}`, true);
+  }
+}
+
+// ---- pictures come and go ----
+
+async function add(found) {
+  if (found.length === 0) return;
+  byId("notice").hidden = true;
+  byId("work").hidden = false;
+  byId("skip").hidden = false;
+  document.body.classList.add("working");
+  say(`${counted(found.length)} added.`);
+  for (let from = 0; from < found.length; from += SHOWN_AT_ONCE) {
+    const some = found.slice(from, from + SHOWN_AT_ONCE).map(({ file, path }) => ({ id: (serial += 1), file, path, status: "waiting" }));
+    for (const picture of some) cards.set(picture, new Card(picture, actions));
+    list.append(...some.map((picture) => cards.get(picture).element));
+    for (const picture of some) enqueue(picture);
+    await new Promise((resolve) => setTimeout(resolve)); // hundreds of them shall not hold the page up
+  }
+}
+
+function canRetry({ status, problem }) {
+  return status === "stopped" || (status === "failed" && !isFinal(problem));
+}
+
+function enqueue(picture) {
+  picture.status = "waiting";
+  picture.problem = null;
+  cards.get(picture)?.tell("waiting", "Waiting");
+  captioning.add(picture);
+}
+
+function forget(picture) {
+  captioning.stop(picture);
+  explaining.stop(picture);
+  const card = cards.get(picture);
+  card.element.remove();
+  card.removed();
+  cards.delete(picture);
+  if (cards.size === 0) {
+    byId("work").hidden = true;
+    byId("skip").hidden = true;
+    document.body.classList.remove("working");
+  }
+  showProgress();
+}
+
+function stopAll() {
+  for (const picture of captioning.stopAll()) settle(picture, cards.get(picture), new DOMException("", "AbortError"));
+  showProgress();
+  say("Stopped.");
+  (byId("again").hidden ? byId("choose") : byId("again")).focus();
+}
+
+function showProgress() {
+  const states = { waiting: 0, working: 0, done: 0, failed: 0, stopped: 0 };
+  for (const picture of cards.keys()) states[picture.status] += 1;
+  const over = states.done + states.failed + states.stopped;
+  const failed = states.failed ? `, ${states.failed} failed` : "";
+  const stopped = states.stopped ? `, ${states.stopped} stopped` : "";
+  const isBusy = over < cards.size;
+  const text = isBusy ? `${states.done} of ${counted(cards.size)} captioned${failed}${stopped}` : `${counted(states.done)} captioned${failed}${stopped}`;
+  byId("count").textContent = text;
+  byId("progress").max = Math.max(1, cards.size);
+  byId("progress").value = over;
+  byId("progress").classList.toggle("over", !isBusy);
+  byId("stop").hidden = !isBusy;
+  const again = [...cards.keys()].filter(canRetry).length;
+  byId("again").hidden = isBusy || again === 0;
+  byId("again").textContent = `Try ${again} again`;
+  for (const button of document.querySelectorAll("[data-download]")) button.disabled = states.done === 0;
+  if (cards.size === 0) return;
+  const only = [...cards.keys()][0];
+  if (isBusy) say(`${text}.`, true);
+  else if (cards.size === 1 && only.status === "done") say(`Caption: ${only.caption}`);
+  else if (cards.size === 1 && only.status === "failed") say(sentence(only.problem));
+  else if (over > 0) say(`Ready. ${text}.`);
+}
+
+// Read aloud by screen readers. What comes often is said now and then.
+function say(text, isOften = false) {
+  const now = Date.now();
+  if (isOften && now - lastSaid < QUIET) return;
+  lastSaid = now;
+  byId("said").textContent = text;
+}
+
+function tellPeople(text) {
+  byId("notice").textContent = text;
+  byId("notice").hidden = text === "";
+  say(text);
+}
+
+// ---- the controls ----
+
+function wireIntake() {
+  byId("choose").addEventListener("click", () => byId("files").click());
+  byId("photograph").addEventListener("click", () => (isHandedOver() ? byId("shot").click() : openCamera()));
+  wireCamera((photo) => add([photo]));
+  for (const id of ["files", "shot"]) {
+    byId(id).addEventListener("change", (event) => {
+      const found = chosen(event.target.files);
+      event.target.value = ""; // the same file may be chosen again
+      add(found);
+    });
+  }
+  byId("paste").hidden = !navigator.clipboard?.read;
+  byId("paste").addEventListener("click", async () => {
+    try {
+      const found = await readClipboard();
+      if (found.length === 0) tellPeople("There is no picture in the clipboard.");
+      add(found);
+    } catch {
+      tellPeople("The browser did not let this page look into the clipboard; press Ctrl+V (on a Mac ⌘V) instead.");
+    }
+  });
+  document.addEventListener("paste", (event) => {
+    const files = event.clipboardData?.files ?? [];
+    if (files.length > 0) {
+      event.preventDefault();
+      add(fromClipboard(files));
+    } else if (!event.target.closest?.("textarea, input")) {
+      tellPeople("What was pasted is not a picture.");
+    }
+  });
+}
+
+function wireDrop() {
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragover", (event) => {
+    event.preventDefault(); // nothing that is dropped takes the place of the page
+    byId("cover").hidden = !hasFiles(event);
+  });
+  addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) byId("cover").hidden = true;
+  });
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    byId("cover").hidden = true;
+    if (!hasFiles(event)) {
+      tellPeople("Only files can be dropped here; save the picture first.");
+      return;
+    }
+    const { found, passed } = await dropped(event.dataTransfer);
+    add(found);
+    if (found.length === 0) tellPeople("There is no picture in what was dropped.");
+    else if (passed > 0) tellPeople(`${passed} ${passed === 1 ? "file that is no picture was" : "files that are no pictures were"} left out.`);
+  });
+}
+
+function wireBar() {
+  byId("stop").addEventListener("click", stopAll);
+  byId("again").addEventListener("click", () => {
+    for (const picture of cards.keys()) if (canRetry(picture)) enqueue(picture);
+    byId("choose").focus();
+  });
+  byId("clear").addEventListener("click", () => {
+    for (const picture of [...cards.keys()]) forget(picture);
+    byId("choose").focus();
+    say("All pictures removed.");
+  });
+  for (const button of document.querySelectorAll("[data-download]")) {
+    button.addEventListener("click", () => {
+      const over = [...cards.keys()].filter((picture) => picture.status === "done" || picture.status === "failed");
+      try {
+        save(KINDS[button.dataset.download](over));
+        for (const picture of over) picture.isUnsaved = false;
+        say("Downloaded.");
+      } catch (error) {
+        tellPeople(`This could not be downloaded: ${error.message}.`);
+      }
+    });
+  }
+}
+
+// Corrections that are nowhere else are not lost without a question.
+addEventListener("beforeunload", (event) => {
+  if ([...cards.keys()].some((picture) => picture.isUnsaved)) event.preventDefault();
+});
+byId("reconnect").addEventListener("click", () => {
+  byId("choose").focus();
+  learn().catch(() => {});
+});
+wireIntake();
+wireDrop();
+wireBar();
+learn().catch(() => {});
