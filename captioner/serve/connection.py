@@ -7,7 +7,6 @@ moment, so that the answer arrives before the connection ends. Knows nothing of 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -137,7 +136,6 @@ def connection_class(service: Service) -> type[H11Protocol]:
 
         def _wait_for_headers(self) -> None:
             self._stop_timer()
-            self._headers_since = time.monotonic()
             self._timer = self.loop.call_later(limits.header_seconds, self.transport.close)
 
         def _stop_timer(self) -> None:
