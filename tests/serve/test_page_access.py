@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from pages import CHROMIUM, CONTRASTS, choose, chromium, expect, files, opened
 from servers import running
@@ -101,7 +103,7 @@ def test_every_control_has_a_name_and_every_name_is_another(browser, server):
             "all => all.filter((each) => each.checkVisibility()).map((each) => Number(each.tagName[1]))"
         )
         assert headings[0] == 1
-        assert all(below <= above + 1 for above, below in zip(headings, headings[1:], strict=False))
+        assert all(below <= above + 1 for above, below in itertools.pairwise(headings))
         assert [
             alt
             for alt in tab.locator(".picture img:visible").evaluate_all("all => all.map((each) => each.alt)")
@@ -185,7 +187,10 @@ def test_nothing_moves_for_those_who_do_not_want_it(browser, server):
             tab.set_input_files("#files", files(*range(30)))
             tab.locator('[data-status="working"]').first.wait_for()
             rules = tab.evaluate(
-                "document.getAnimations().length > 0 || getComputedStyle(document.querySelector('[data-status=\"working\"] .dot') ?? document.body).animationName !== 'none'"
+                """() => {
+                    const dot = document.querySelector('[data-status="working"] .dot') ?? document.body;
+                    return document.getAnimations().length > 0 || getComputedStyle(dot).animationName !== "none";
+                }"""
             )
             assert rules is moves
             expect(tab.locator('[data-status="done"]')).to_have_count(30)
