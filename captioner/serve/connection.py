@@ -60,7 +60,7 @@ def connection_class(service: Service) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > limits.connections and not self._one_gives_way():
+            if len(self.connections) > limits.connections:
                 problem = Problem(503, "overloaded", "too many connections; try again", headers={"retry-after": "1"})
                 self._refuse(problem)
                 return
@@ -133,21 +133,6 @@ def connection_class(service: Service) -> type[H11Protocol]:
             service.log.request("-", "-", problem.status, 0.0, request_id, problem.code)
             service.metrics.requests.labels("other", problem.status).inc()
             self.transport.close()
-
-        @property
-        def is_idle(self) -> bool:
-            """Whether it has had its answers, and asks nothing."""
-            is_answered = self.cycle is not None and self.cycle.response_complete
-            return is_answered and self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
-
-        def _one_gives_way(self) -> bool:
-            """Close a connection that is idle, if there is one."""
-            for other in self.connections:
-                if isinstance(other, Connection) and other.is_idle and not other.transport.is_closing():
-                    other.transport.close()
-                    self.connections.discard(other)
-                    return True
-            return False
 
         def _wait_for_headers(self) -> None:
             self._stop_timer()

@@ -93,17 +93,17 @@ class Service:
         jobs = [Job(key, head, picture, loop.create_future(), alone) for picture in pictures]
         with self.places.one():
             self.batcher.put(jobs)
-            working = asyncio.ensure_future(asyncio.wait([job.result for job in jobs]))
+            answers = asyncio.gather(*(job.result for job in jobs))
             leaving = asyncio.ensure_future(gone())
             try:
-                await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-                if not working.done():
+                await asyncio.wait((answers, leaving), return_when=asyncio.FIRST_COMPLETED)
+                if not answers.done():
                     raise Problem(CLIENT_LEFT, "client_left", "the client has left")
-                for error in filter(None, [job.result.exception() for job in jobs]):
-                    raise of_error(error) if isinstance(error, CaptionerError) else error
-                return [job.result.result() for job in jobs]
+                return list(answers.result())
+            except CaptionerError as error:
+                raise of_error(error) from None
             finally:
-                working.cancel()
                 leaving.cancel()
-                for job in jobs:  # what is still waiting is dropped from the queue
+                answers.cancel()  # and with it what is still waiting: it is dropped from the queue
+                for job in jobs:
                     job.result.cancel()

@@ -125,29 +125,6 @@ def test_s5_connections_beyond_the_limit_are_told_so(tmp_path):
         until(lambda: quick(server.url, "/healthz") == 200)
 
 
-def test_s5_an_idle_connection_gives_way_to_one_that_asks(tmp_path):
-    with running(tmp_path, "--workers=1", "--connections=3") as server:
-        held = [server.connect() for _ in range(3)]
-        for connection in held:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert answer_of(connection)[0] == 200
-        for _ in range(5):
-            assert quick(server.url, "/healthz") == 200
-        assert sum(connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"" for connection in ended(held)) >= 1
-        for connection in held:
-            connection.close()
-
-
-def ended(connections):
-    """Those that the other side has closed."""
-    for connection in connections:
-        try:
-            connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
-        except BlockingIOError:
-            continue
-        yield connection
-
-
 def test_s7_ready_only_when_the_captioner_is_loaded(tmp_path):
     """Asked from the first moment on: refused, alive, ready, in this order and never back."""
     with socket.socket() as free:
