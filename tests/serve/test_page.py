@@ -184,7 +184,8 @@ def test_without_attention_the_picture_is_covered_part_by_part_when_asked(browse
         expect(tab.locator("button.word").first).to_be_visible()
         expect(tab.locator(".note")).to_have_text("Rest on a word, or tap it: its part of the picture lights up.")
         tab.locator("button.word").first.hover()
-        expect(tab.locator(".facts")).to_contain_text("no single part of the picture matters")  # it always says the same
+        # it always says the same
+        expect(tab.locator(".facts")).to_contain_text("no single part of the picture matters")
         assert tab.locator(".edits").inner_text() == "Correct"
 
 
