@@ -150,7 +150,8 @@ def _write_examples(records: list[Record], workspace: Workspace) -> None:
     for record in records:
         if isinstance(record.source, FileSource):
             return
-        name = f"{record.image_id}.png"
+        # Pictures of archives have the archive's name and a slash in front of theirs; no two names become one.
+        name = record.image_id.replace("%", "%25").replace("/", "%2F") + ".png"
         workspace.examples.mkdir(parents=True, exist_ok=True)
         (workspace.examples / name).write_bytes(record.source.read_bytes())
         lines += [f"{name}#{number}\t{caption}" for number, caption in enumerate(record.captions)]

@@ -1,8 +1,11 @@
 """Builds that go on from other builds, as a user types them: another's encoder, drawn captions, teachers."""
 
+import io
 import json
 import shutil
+import tarfile
 
+import numpy as np
 import pytest
 from conftest import SMALL, Built, run
 from PIL import Image, ImageOps
@@ -147,3 +150,55 @@ def test_a_student_learns_from_teachers_that_see_what_it_sees(built, teacher):
 def test_what_does_not_fit_is_refused_in_one_line(built, teacher, options, message, status):
     done, _ = build(built, "refused", *options, status=status)
     assert message in done.stderr
+
+
+def archived(folder, kind):
+    """A data set inside archives: 40 pictures to train on, 8 for each of dev and test, all different."""
+    folder.mkdir()
+    random, pictures = np.random.default_rng(0), {}
+    for split, count in (("train", 40), ("dev", 8), ("test", 8)):
+        pictures[split] = []
+        for _ in range(count):
+            content = io.BytesIO()
+            pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).resize((64, 64)).save(content, "PNG")
+            pictures[split].append(content.getvalue())
+    captions = ["a red box", "one red thing"]
+    for split, contents in pictures.items():
+        if kind == "parquet":
+            pyarrow = pytest.importorskip("pyarrow")
+            parquet = pytest.importorskip("pyarrow.parquet")
+            table = pyarrow.table({"image": contents, "caption": [captions] * len(contents)})
+            parquet.write_table(table, folder / f"{split}-00000.parquet")
+            continue
+        with tarfile.open(folder / f"{split}-00000.tar", "w") as shard:
+            for number, content in enumerate(contents):
+                for suffix, data in (("png", content), ("txt", "\n".join(captions).encode())):
+                    member = tarfile.TarInfo(f"{number:04}.{suffix}")
+                    member.size = len(data)
+                    shard.addfile(member, io.BytesIO(data))
+    return pictures
+
+
+@pytest.mark.parametrize("kind", ["shards", "parquet"])
+def test_pictures_in_archives_go_all_the_way_to_examples_that_can_be_captioned(tmp_path, kind):
+    pictures = archived(tmp_path / "data", kind)
+    options = ("--data", "data", "--encoder", "builtin", "--epochs", "1", "--min-count", "1", "--out", "run")
+    done = run("build_and_run.py", *options, cwd=tmp_path, PATH="")
+    assert done.returncode == 0, done.stderr
+    examples = sorted((tmp_path / "run" / "examples").glob("*.png"))
+    assert examples
+    assert {path.read_bytes() for path in examples} <= set(pictures["test"])
+    references = (tmp_path / "run" / "examples" / "captions.txt").read_text().splitlines()
+    assert {line.partition("#")[0] for line in references} == {path.name for path in examples}
+    said = run(
+        "run_captioner.py",
+        *examples,
+        "--model",
+        "run/bundle",
+        "--references",
+        "run/examples/captions.txt",
+        cwd=tmp_path,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "true: a red box" in said.stdout
