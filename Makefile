@@ -1,8 +1,8 @@
 # Needs only Python 3.11 or newer, and make. Everything is installed into .venv, at the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-# eval brings METEOR and SPICE, and the reference that the metrics are compared with: make test EXTRAS=train,dev,eval
-EXTRAS ?= train,dev
+# eval brings METEOR and SPICE, and the reference that the metrics are compared with: make test EXTRAS=train,serve,dev,eval
+EXTRAS ?= train,serve,dev
 # Threads that spin while they wait take the processor from each other.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -36,8 +36,11 @@ bench: .venv/installed           ## speed and memory on this machine → benchma
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/caption.py
+	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/table.py
 

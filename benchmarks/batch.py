@@ -1,9 +1,9 @@
-"""Jobs over few and many pictures, and into every kind of output beside a loop in memory; writes batch.json. See README.md.
+"""Jobs over few and many pictures, and every kind of output beside a loop in memory; writes batch.json. See README.md.
 
     python benchmarks/batch.py [--items 1000] [--pictures 1000] [--threads 2]
 
-Exit status 1 when memory grows by more than `--allowed` per cent from the small folder to one a hundred times larger, or
-a job is slower than `--least` per cent of the loop.
+Exit status 1 when memory grows by more than `--allowed` per cent from the small folder to one a hundred times larger,
+or a job is slower than `--least` per cent of the loop.
 """
 
 from __future__ import annotations

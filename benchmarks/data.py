@@ -115,7 +115,7 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> dict[str, Figure
     seconds: dict[str, list[float]] = {"plain files": [], "shards": []}
     for data in (plain, shards):  # the files are in the system's memory from here on
         _read(str(data))
-    for _ in range(options.runs):
+    for _ in range(3 * options.runs):  # each is short, and they differ
         for name, data in (("plain files", plain), ("shards", shards)):
             seconds[name].append(timed(lambda data=data: _read(str(data), pictures=True)))
     figures = {

@@ -9,11 +9,16 @@ The names below are all that is promised to stay; the rest may be imported, and 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from captioner.errors import CaptionerError
 from captioner.types import Caption
 from captioner.version import __version__
+
+# ONNX Runtime 1.32 keeps a database of usage events in the home folder as soon as it is imported, for its maker, whose
+# address is in it. Nothing here reports to anybody; this must be said before that import, wherever it is.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from captioner.runtime.captioner import Captioner, load

@@ -41,7 +41,7 @@ def chromium() -> Iterator[Any]:
 def opened(
     browser: Any, server: Server, *, width: int = 1200, height: int = 900, unless: str = "(nothing)", **options: Any
 ) -> Iterator[Any]:
-    """The page in a tab of its own, which must ask for nothing elsewhere, and complain of nothing `unless` it is meant."""
+    """The page in a tab of its own, which must ask for nothing elsewhere, and complain only of what is meant."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
     context.set_default_timeout(20_000)
     tab = context.new_page()
@@ -98,13 +98,15 @@ CONTRASTS = """() => {
     return over(parse(getComputedStyle(element).backgroundColor), behind(element.parentElement));
   };
   const luminance = (colour) => {
-    const [r, g, b] = colour.map((value) => value / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = colour.map((value) => linear(value / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const found = [];
   for (const element of document.querySelectorAll("body *")) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!own || !element.checkVisibility({ visibilityProperty: true }) || element.closest(".unseen") || element.disabled) continue;
+    if (!own || !element.checkVisibility({ visibilityProperty: true })) continue;
+    if (element.closest(".unseen") || element.disabled) continue;
     const style = getComputedStyle(element);
     const background = behind(element);
     const text = over(parse(style.color), background);

@@ -56,6 +56,7 @@ class Document:
         text = encoding.decode(body[: len(body) - half])
         return cls(data, markup, encoding, text, body[len(body) - half :])
 
+    @cached_property
     def scan(self) -> Scan:
         """Its images."""
         if self.markup in (Markup.MARKDOWN, Markup.MDX):
@@ -104,9 +105,10 @@ def replace_file(path: Path, old: bytes, new: bytes) -> None:
     """
     target = Path(os.path.realpath(path))
     try:
-        if not os.access(target, os.W_OK):
-            raise DataError("is write-protected; nothing was written")
         status = target.stat()
+        # Root may write anything, and a new file may take the place of any: who protected this one meant something.
+        if not status.st_mode & 0o222 or not os.access(target, os.W_OK):
+            raise DataError("is write-protected; nothing was written")
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as file:

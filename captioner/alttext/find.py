@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from captioner.alttext.document import Document, read_file
 from captioner.alttext.encoding import Markup
-from captioner.alttext.pictures import NotFollowed, Picture, locate
+from captioner.alttext.pictures import NotFollowed, Picture, Site, locate
 from captioner.alttext.records import Image, Text
 from captioner.batch.walk import Which, walk
 from captioner.errors import ConfigError, DataError, printable
@@ -26,6 +26,8 @@ _MARKUPS = {
     ".mdx": Markup.MDX,
 }
 """What files are written in by their names' ends; all others, when they are asked for, are read as HTML."""
+_SCRIPTS = (".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx")
+"""What is no page though tags are in it: a text put into a string of JavaScript could end it."""
 _FOREIGN = ("node_modules", "__pycache__", "bower_components")
 """Folders with the work of others."""
 
@@ -92,26 +94,23 @@ class Where:
     exclude: tuple[str, ...] = ()
     """Patterns of files and folders to leave out."""
     root: str = ""
-    """The folder of the site; empty takes the folder that is named, and for a file the one that the command was started
-    in, or that of the file when it lies elsewhere."""
+    """What addresses that begin with `/` are in; empty takes the folder that is named, and for a file the one that the
+    command was started in, or that of the file when it lies elsewhere."""
 
     def check(self) -> None:
-        """Raise ConfigError when a path is not there, or outside the folder of the site."""
+        """Raise ConfigError when a path is not there."""
         if self.root and not Path(self.root).is_dir():
             raise ConfigError(f"--root: {self.root} is no folder")
         for name in self.paths:
             if not os.path.lexists(name):
                 raise ConfigError(f"{name}: no such file or folder")
-            path = Path(name)
-            if not _folder_of(path).is_relative_to(self.root_of(path)):
-                raise ConfigError(f"{name} is not in {self.root}, the folder of the site (--root)")
 
-    def root_of(self, path: Path) -> Path:
-        """The folder of the site of a path that was named, without links in it."""
-        if self.root:
-            return Path(os.path.realpath(self.root))
+    def site_of(self, path: Path) -> Site:
+        """The site of a path that was named."""
         here, folder = Path.cwd().resolve(), _folder_of(path)
-        return here if not path.is_dir() and folder.is_relative_to(here) else folder
+        home = here if not path.is_dir() and folder.is_relative_to(here) else folder
+        root = Path(os.path.realpath(self.root)) if self.root else home
+        return Site(root if folder.is_relative_to(root) else home, root)
 
 
 def pages(where: Where, account: Account) -> Iterator[Page]:
@@ -128,7 +127,7 @@ def pages(where: Where, account: Account) -> Iterator[Page]:
             if identity in seen:
                 continue
             seen.add(identity)
-            page = _page(path, patched, where.root_of(Path(name)), account)
+            page = _page(path, patched, where.site_of(Path(name)), account)
             if page is not None:
                 yield page
 
@@ -143,9 +142,7 @@ def _files(name: str, where: Where, account: Account) -> Iterator[tuple[Path, by
     def skipped(path: str, reason: str) -> None:
         if not os.access(path, os.R_OK):
             account.fail(f"{path}: {reason}")
-        elif Path(path).is_dir() or not Path(path).is_symlink():
-            return  # met elsewhere
-        else:
+        elif Path(path).is_symlink():  # all else is met elsewhere
             account.tell(printable(f"{path}: a link out of the folder is not followed"))
 
     include = where.include or tuple("*" + "".join(f"[{c}{c.upper()}]" for c in suffix) for suffix in _MARKUPS)
@@ -154,15 +151,17 @@ def _files(name: str, where: Where, account: Account) -> Iterator[tuple[Path, by
         yield path, _below_here(path, PurePath(key))
 
 
-def _page(path: Path, patched: bytes, root: Path, account: Account) -> Page | None:
+def _page(path: Path, patched: bytes, site: Site, account: Account) -> Page | None:
     """The page in a file; None when it cannot be read, or has no image that a text can be written for."""
     try:
+        if path.suffix.lower() in _SCRIPTS:
+            raise DataError("is JavaScript; only HTML and Markdown are read, and other templates as HTML")
         document = Document.of(read_file(path), _MARKUPS.get(path.suffix.lower(), Markup.HTML))
     except DataError as error:
         account.fail(f"{path}: {error.message}")
         return None
     account.pages += 1
-    scan = document.scan()
+    scan = document.scan
     folder = _folder_of(path)
     found: list[Candidate] = []
     for image in scan.images:
@@ -172,13 +171,14 @@ def _page(path: Path, patched: bytes, root: Path, account: Account) -> Page | No
         picture = (
             NotFollowed(image.unknown)
             if image.unknown
-            else locate(image.source, folder=folder, root=root, base=scan.base)
+            else locate(image.source, folder=folder, site=site, base=scan.base)
         )
         line, column = document.place(image.start)
         if isinstance(picture, NotFollowed):
             account.skipped[picture.reason] += 1
         elif isinstance(picture, FileSource) and not os.path.lexists(picture.path):
-            account.fail(f"{path}:{line}:{column}: there is no picture {image.source}")
+            hint = " (--root says which folder / is)" if image.source.startswith("/") else ""
+            account.fail(f"{path}:{line}:{column}: there is no picture {image.source}{hint}")
         else:
             found.append(Candidate(image, line, column, picture))
     return Page(path, patched, document, tuple(found)) if found else None
@@ -190,5 +190,6 @@ def _folder_of(path: Path) -> Path:
 
 
 def _below_here(path: Path, otherwise: PurePath) -> bytes:
-    relative: Sequence[str] = Path(os.path.relpath(path)).parts
+    """A file's path from here on without links in it, which neither `patch` nor `git apply` follows."""
+    relative: Sequence[str] = Path(os.path.relpath(os.path.realpath(path), os.path.realpath("."))).parts
     return os.fsencode(otherwise.as_posix() if relative[:1] == ("..",) else "/".join(relative))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from captioner.alttext.escape import decode_attribute
-from captioner.alttext.html_tokens import Tag, Tags
+from captioner.alttext.html_tokens import Attribute, Tag, Tags
 from captioner.alttext.records import Image, Scan, Syntax, Text
 from captioner.alttext.templates import EXPRESSION, outside_of_comments
 
@@ -50,7 +50,7 @@ def image_of(tag: Tag) -> Image:
     chosen = addresses[0] if addresses else ""
     source = value(chosen) if chosen else ""
     unknown = ""
-    if any(name in _ANY_BOUND or re.search(r"[{}<%?]", name) for name in attributes):
+    if any(map(_is_expression, attributes.values())):
         unknown = EXPRESSION
     elif not chosen:
         unknown = NO_ADDRESS
@@ -58,6 +58,14 @@ def image_of(tag: Tag) -> Image:
         unknown = _TINY
     insertion = attributes[chosen].end if chosen else tag.start
     return Image(tag.start, _text_of(tag), Syntax.HTML, source, insertion, unknown)
+
+
+def _is_expression(attribute: Attribute) -> bool:
+    """Whether a template or a script decides what an attribute is, or where it ends."""
+    value = "" if attribute.is_quoted else attribute.value or ""
+    # `onClick={() => …}`: HTML lets the tag end at the first `>`, and an `alt` behind it would not be seen.
+    is_cut = value.startswith("{") and value.count("{") != value.count("}")
+    return is_cut or attribute.name in _ANY_BOUND or re.search(r"[{}<%?]", attribute.name) is not None
 
 
 def _text_of(tag: Tag) -> Text:

@@ -111,7 +111,7 @@ class _Inline:
         if character == "<":
             return self._after_angle(position)
         if character == "{":
-            return (after_braces(text, position) if self._mdx else 0) or position + 1
+            return self._after_brace(position)
         if character == "]":
             return self._after_bracket(position)
         is_image = character == "!"
@@ -128,15 +128,24 @@ class _Inline:
             places.pop()
         return (places[-1] if places else position) + len(run[0])
 
+    def _after_brace(self, position: int) -> int:
+        end = after_braces(self._text, position) if self._mdx and "}" not in self._absent else 0
+        if self._mdx and not end:  # a page that MDX refuses; what comes behind it is read as Markdown
+            self._absent.add("}")
+        return end or position + 1
+
     def _after_angle(self, position: int) -> int:
         text = self._text
         if link := _AUTOLINK.match(text, position):
             return link.end()
         is_tag = _TAG.match(text, position) or (self._mdx and text[position + 1 : position + 2].isalpha())
-        if is_tag and (tag := read_tag(text, position, braces=self._mdx)):
-            if tag.name == "img" and not tag.closes:
+        if is_tag and "tag" not in self._absent:
+            tag = read_tag(text, position, braces=self._mdx)
+            if tag and tag.name == "img" and not tag.closes:
                 self._found.append(image_of(tag))
-            return tag.end
+            if tag:
+                return tag.end
+            self._absent.add("tag")  # the text ends within this one
         for beginning, end in _OTHER_HTML:
             if text.startswith(beginning, position):
                 if beginning == "<!" and not text[position + 2 : position + 3].isalpha():

@@ -19,6 +19,8 @@ from captioner.images import BytesSource, FileSource
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _VECTOR_SUFFIXES = (".svg", ".svgz")
+_SERVED = ("static", "public")
+"""Folders whose content is at `/` once a site is made: of Hugo, Docusaurus, Gatsby, and of Vite, Next.js, Astro."""
 REMOTE, SCHEME, OUTSIDE = "on another site", "an address that is no path", "outside the folder of the site (--root)"
 VECTOR, INVALID = "SVG, which is not read", "an address that cannot be read"
 
@@ -31,17 +33,27 @@ class NotFollowed:
     """Why."""
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where addresses lead; no link is in these paths."""
+
+    home: Path
+    """What addresses relative to a page may not leave."""
+    root: Path
+    """What addresses that begin with `/` are in, or in its `static` or `public`."""
+
+
 Picture: TypeAlias = FileSource | BytesSource
 """What a captioner takes; equal ones are captioned once."""
 
 
-def locate(address: str, *, folder: Path, root: Path, base: str = "") -> Picture | NotFollowed:
+def locate(address: str, *, folder: Path, site: Site, base: str = "") -> Picture | NotFollowed:
     """The picture that an address leads to; it may not be there.
 
     Args:
         address: as the page has it, decoded.
-        folder: of the page, without links in it, below `root`.
-        root: the folder of the site, without links in it; what addresses that begin with `/` are relative to.
+        folder: of the page, without links in it, in the site's home.
+        site: that the page is of.
         base: what `<base href>` says.
     """
     if is_expression(address) or is_expression(base):
@@ -58,10 +70,12 @@ def locate(address: str, *, folder: Path, root: Path, base: str = "") -> Picture
             return NotFollowed(REMOTE)
     if not address:
         return NotFollowed(INVALID)
-    for beginning in (base[: base.rfind("/") + 1], _in_address(folder, root)):
-        if not address.startswith("/"):
-            address = beginning + address
-    return _file(address, root)
+    if not address.startswith("/"):
+        address = base[: base.rfind("/") + 1] + address
+    if not address.startswith("/"):
+        return _file(_in_address(folder, site.home) + address, site.home, site.home)
+    places = [_file(address, top, site.root) for top in (site.root, *(site.root / name for name in _SERVED))]
+    return next((each for each in places if isinstance(each, FileSource) and os.path.exists(each.path)), places[0])  # noqa: PTH110 - never raises
 
 
 def _path_of(address: str) -> str:
@@ -69,13 +83,13 @@ def _path_of(address: str) -> str:
     return address.split("#", 1)[0].split("?", 1)[0]
 
 
-def _in_address(folder: Path, root: Path) -> str:
+def _in_address(folder: Path, home: Path) -> str:
     """A folder as the beginning of an address."""
-    return "/" + "".join(f"{part}/" for part in folder.relative_to(root).parts).replace("%", "%25")
+    return "".join(f"{part}/" for part in folder.relative_to(home).parts).replace("%", "%25")
 
 
-def _file(path: str, root: Path) -> Picture | NotFollowed:
-    """The file at a path from the root of the site."""
+def _file(path: str, top: Path, limit: Path) -> Picture | NotFollowed:
+    """The file at a path from a folder on, inside of another one."""
     try:
         decoded = unquote_to_bytes(path.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
@@ -90,8 +104,8 @@ def _file(path: str, root: Path) -> Picture | NotFollowed:
             parts.pop()
         elif part not in (b"", b"."):
             parts.append(part)
-    found = Path(os.path.realpath(root / os.fsdecode(b"/".join(parts))))
-    if not found.is_relative_to(root):
+    found = Path(os.path.realpath(top / os.fsdecode(b"/".join(parts))))
+    if not found.is_relative_to(limit):
         return NotFollowed(OUTSIDE)
     if decoded.lower().endswith(tuple(map(str.encode, _VECTOR_SUFFIXES))):
         return NotFollowed(VECTOR)

@@ -60,12 +60,14 @@ class Proposed:
         replace_file(self.page.path, self.page.document.data, self.data)
 
     def diff(self) -> bytes:
-        """As `patch -p1` takes it; of a page in UTF-16, which it does not take, as UTF-8 to be read."""
-        old, encoding = self.page.document, self.page.document.encoding
-        if not encoding.codec.startswith("utf-16"):
-            return unified_diff(self.page.patched, old.data, self.data)
-        new = Document.of(self.data, old.markup)
-        return unified_diff(self.page.patched, *(each.text.encode("utf-8", "replace") for each in (old, new)))
+        """As `patch -p1` and `git apply` take it, in the encoding of the page."""
+        return unified_diff(self.page.patched, self.page.document.data, self.data)
+
+    def shown(self) -> str:
+        """The same to be read, whatever the encoding of the page is."""
+        texts = (self.page.document.text, Document.of(self.data, self.page.document.markup).text)
+        before, after = (text.encode("utf-8", "backslashreplace") for text in texts)
+        return unified_diff(self.page.patched, before, after).decode("utf-8", "backslashreplace")
 
 
 def propose(pages: Sequence[Page], captions: Captioning, rules: Rules, account: Account) -> Iterator[Proposed]:
@@ -125,10 +127,9 @@ def _with_texts(page: Page, proposals: Sequence[Proposal]) -> bytes:
     data = old.with_insertions([Insertion(image.insertion, text) for image, text in zip(images, texts, strict=True)])
     given = {image.start for image in images}
     expected = [
-        (Text.WRITTEN if image.start in given else image.text, image.syntax, image.source)
-        for image in old.scan().images
+        (Text.WRITTEN if image.start in given else image.text, image.syntax, image.source) for image in old.scan.images
     ]
-    found = [(image.text, image.syntax, image.source) for image in Document.of(data, old.markup).scan().images]
+    found = [(image.text, image.syntax, image.source) for image in Document.of(data, old.markup).scan.images]
     if found != expected:
         raise DataError("texts cannot be inserted without changing how it is read; write them by hand")
     return data

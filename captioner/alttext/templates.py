@@ -15,7 +15,12 @@ from captioner.alttext.records import Image
 EXPRESSION = "an expression of a template"
 """Why an image is left alone whose attributes or address are made when the page is."""
 _EXPRESSION = re.compile(r"\{\{|\{%|[$#@]\{|<[?%]|^\{")
-_OPENINGS = re.compile(r"\{%-?\s*(?:comment|highlight)\b|\{\{[<%]\s*highlight\b|\{\{-?\s*/\*|\{#|<%--")
+_OPENINGS = re.compile(
+    r"\{%-?\s*(?:comment|highlight)\b|\{\{[<%]\s*highlight\b|\{\{-?\s*/\*|\{#|<%--"
+    # What is in an expression or a statement is a string in another language, whose quotes a text could end.
+    r"|(?P<whole>\{\{(?:(?!\{\{|\}\}).)*+\}\}|\{%(?:(?!\{%|%\}).)*+%\}|<%(?:(?!<%|%>).)*+%>)",
+    re.DOTALL,
+)
 _ENDS = {
     name: re.compile(pattern)
     for name, pattern in (
@@ -46,7 +51,7 @@ def front_matter(text: str) -> int:
 
 
 def outside_of_comments(images: Iterable[Image], text: str) -> tuple[Image, ...]:
-    """The images that are neither in a comment nor in a listing of a template, nor in the front matter."""
+    """The images that are in no comment, listing or expression of a template, nor in the front matter."""
     regions = _regions(text)
     starts = [start for start, _ in regions]
 
@@ -58,13 +63,16 @@ def outside_of_comments(images: Iterable[Image], text: str) -> tuple[Image, ...]
 
 
 def _regions(text: str) -> list[tuple[int, int]]:
-    """Beginning and end of each comment and listing, in order, none in another."""
+    """Beginning and end of each comment, listing and expression, in order, none in another."""
     matter = front_matter(text)
     regions = [(0, matter)] if matter else []
     absent: set[str] = set()  # ends that come no more: to look for them at every beginning would take for ever
     position = matter
     while opening := _OPENINGS.search(text, position):
         position = opening.end()
+        if opening["whole"]:
+            regions.append(opening.span())
+            continue
         name = next(name for name in _ENDS if name in opening[0])
         end = None if name in absent else _ENDS[name].search(text, position)
         if end is None:

@@ -124,7 +124,7 @@ def _leads_out(path: Path, home: Path, which: Which, key: PurePosixPath, skipped
         inside = path.resolve().is_relative_to(home)
     except (OSError, RuntimeError):  # a loop of links
         inside = True
-    if not inside and not which.follow_links and (which.takes_file(key) or path.is_dir()):
+    if not inside and not which.follow_links and (which.takes_folder(key) if path.is_dir() else which.takes_file(key)):
         skipped(str(path), "a link out of the folder; --follow-links takes it")
     return which.follow_links and not inside
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "captioner alt") -
 
     With `--check` also 1 when there is an image to propose a text for.
     """
-    arguments = _parser(program).parse_args(argv)
+    arguments = _parser(program).parse_intermixed_args(argv)  # PATH may come behind options
     return in_one_line(lambda: _alt(arguments, program), program, doing="captioning")
 
 
@@ -60,7 +60,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="files and folders to leave out")
     parser.add_argument(
-        "--root", default="", metavar="FOLDER", help="of the site: what /img/a.png is in; default: the folder named"
+        "--root",
+        default="",
+        metavar="FOLDER",
+        help="what /img/a.png is in; default: the folder named, its static, public",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all cores)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each text, not a diff")
@@ -160,7 +163,7 @@ def _print(proposed: Proposed, *, as_json: bool) -> None:
             fields = _fields(proposed.page, each.candidate) | {"alt": each.alt, "confidence": confidence}
             print(json.dumps(fields), flush=True)
     elif sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"):  # shown, and nothing in a page is obeyed
-        lines = proposed.diff().decode("utf-8", "surrogateescape").split("\n")
+        lines = proposed.shown().split("\n")
         print("\n".join(printable(line.removesuffix("\r")) for line in lines), end="", flush=True)
     else:
         sys.stdout.flush()

@@ -4,6 +4,7 @@
     captioner batch FOLDER --to sidecar
     captioner batch FOLDER --to metadata      captioner batch FOLDER --undo
     find . -name '*.jpg' -print0 | captioner batch - --null --out captions.csv
+    captioner batch FOLDER --engine ray --out captions.parquet      see `batch_cluster`
 
 The account goes to stderr; stdout has captions with `--out -`, and names with `--dry-run`. Torch is never needed.
 """
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captioner.cli.batch_cluster import add_engine, refuse_engine_options, run_on_engine
 from captioner.cli.ending import in_one_line
 from captioner.config.checks import DEVICES, MAX_THREADS, check_device, check_threads
 from captioner.errors import ConfigError, printable
@@ -69,6 +71,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     run.add_argument("--undo", action="store_true", help="undo all that was written beside or into the pictures")
     run.add_argument("--threads", type=int, metavar="N", help="pictures side by side (default: all cores)")
+    add_engine(parser)
     model = parser.add_argument_group("the captioner")
     model.add_argument("--model", type=Path, action="append", metavar="DIR", help="bundle; default as for caption")
     model.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
@@ -119,6 +122,9 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, program: str) -> int:
+    if arguments.engine:
+        return run_on_engine(arguments, program)
+    refuse_engine_options(arguments)
     from captioner.batch.sinks.registry import Output, make_sink
 
     if arguments.undo:

@@ -151,7 +151,7 @@ class _Routes:
 
     def _reader(self, request: Request) -> BodyReader:
         service = self._service
-        deadline = min(request.state.deadline - 0.01, asyncio.get_running_loop().time() + service.limits.body_seconds)
+        deadline = min(request.state.deadline - 0.5, asyncio.get_running_loop().time() + service.limits.body_seconds)
         return BodyReader(request, service.limits, service.budget, deadline)
 
     async def _read(self, reader: BodyReader, fields: frozenset[str] | None) -> Upload:

@@ -7,7 +7,6 @@ moment, so that the answer arrives before the connection ends. Knows nothing of 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -110,6 +109,9 @@ def connection_class(service: Service) -> type[H11Protocol]:
             self._refuse(Problem(400, "bad_request", "this is no HTTP/1.1 request that the service understands"))
 
         def _refuse(self, problem: Problem) -> None:
+            if self.cycle is not None:  # a request was under way, whose body has turned out to be none
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
             request_id = service.new_request_id()
             body = problem.body(request_id)
             headers = [
@@ -134,7 +136,6 @@ def connection_class(service: Service) -> type[H11Protocol]:
 
         def _wait_for_headers(self) -> None:
             self._stop_timer()
-            self._headers_since = time.monotonic()
             self._timer = self.loop.call_later(limits.header_seconds, self.transport.close)
 
         def _stop_timer(self) -> None:

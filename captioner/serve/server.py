@@ -71,6 +71,7 @@ def run(app: ASGIApp, service: Service, bound: socket.socket) -> None:
     limits = service.limits
     handler = OneLine(service.log)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are requests, which have lines already
     config = uvicorn.Config(
         app,
         http=connection_class(service),

@@ -64,7 +64,7 @@ class Service:
         return asked if _SANE_ID.fullmatch(asked) else secrets.token_hex(8)
 
     def check_open(self) -> None:
-        """Raise Problem when no more work is taken now; before a body is read, and once more after."""
+        """Raise Problem when no more work is taken now; before a body is read, as what has begun is finished."""
         if self.is_draining:
             raise Problem(503, "draining", "the service is stopping", headers={"retry-after": "5"})
         if not self.pool.was_ready.is_set():
@@ -85,7 +85,8 @@ class Service:
         Raises:
             Problem: the queue is full, the client has left, or a worker failed.
         """
-        self.check_open()
+        if not self.places.are_free:  # they were taken while its body came
+            raise busy()
         loop = asyncio.get_running_loop()
         key = tuple(sorted((name, repr(value)) for name, value in head.items()))
         alone = head["job"] != "caption"

@@ -84,8 +84,11 @@ def test_s11_browsers_say_where_a_request_comes_from(server, site):
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/model", "/healthz", "/metrics", "/nowhere"])
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "[::2]", "0.0.0.0", "a b", "",
-                                  "127.0.0.1:80:80", "user@127.0.0.1", "2130706433", "127.1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "[::2]", "0.0.0.0", "a b", "", "127.0.0.1:80:80",
+     "user@127.0.0.1", "2130706433", "127.1"],
+)  # fmt: skip
 def test_s11_foreign_names_are_not_answered(server, path, host):
     """What a page reaches that has had its own name rebound to 127.0.0.1."""
     with server.client() as client:
@@ -163,8 +166,11 @@ def test_s12_without_the_page_there_is_none(tmp_path):
         problem(client.get("/page/page.js"), 404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/admin", "/v1/models", "/v1/model/load", "/v1/model?path=/etc", "/docs", "/redoc", "/v1/reload",
-                                  "/shutdown", "/debug", "/static/../../etc/passwd"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    ["/admin", "/v1/models", "/v1/model/load", "/v1/model?path=/etc", "/docs", "/redoc", "/v1/reload", "/shutdown",
+     "/debug", "/static/../../etc/passwd"],
+)  # fmt: skip
 def test_s13_there_is_nothing_to_administer(server, path):
     with server.client() as client:
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):

@@ -91,7 +91,8 @@ def test_a_caption_that_is_not_sure_enough_is_withheld_as_the_command_line_does_
     ("query", "says"),
     [
         ("beam=0", "beam"), ("beam=21", "1 to 20"), ("beam=x", "beam"), ("n_best=3&beam=2", "n-best"),
-        ("max_length=101", "1 to 100"), ("min_confidence=2", "min_confidence"), ("min_confidence=nan", "min_confidence"),
+        ("max_length=101", "1 to 100"), ("min_confidence=2", "min_confidence"),
+        ("min_confidence=nan", "min_confidence"),
         ("bean=3", "bean"), ("beam=1&beam=2&x=%00", "x"), ("beam=" + "9" * 5000, "beam"),
     ],
 )  # fmt: skip

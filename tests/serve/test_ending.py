@@ -115,9 +115,8 @@ def test_a_port_that_is_taken_is_one_clear_error(tmp_path):
         port = taken.getsockname()[1]
         ended = command(tmp_path, f"--port={port}")
     assert ended.returncode == 2
-    assert ended.stderr == f"captioner serve: cannot listen on 127.0.0.1:{port} (Address already in use); " + (
-        "choose another --port or --host\n"
-    )
+    reason = f"cannot listen on 127.0.0.1:{port} (Address already in use)"
+    assert ended.stderr == f"captioner serve: {reason}; choose another --port or --host\n"
     assert ended.stdout == ""
 
 

@@ -115,8 +115,9 @@ def test_metrics_count_what_happens(server):
     assert 'captioner_requests_total{route="/v1/captions",status="200"}' in text
     assert 'captioner_requests_total{route="other",status="404"}' in text
     assert "/nowhere" not in text  # or anybody could fill the memory with names
-    for name in ("queue_length", "in_flight", "batch_pictures_bucket", "worker_restarts_total", "request_seconds_bucket",
-                 "workers_resident_bytes", "workers_ready"):  # fmt: skip
+    names = ("queue_length", "in_flight", "batch_pictures_bucket", "worker_restarts_total", "workers_resident_bytes",
+             "request_seconds_bucket", "workers_ready")  # fmt: skip
+    for name in names:
         assert f"captioner_{name}" in text
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser, with a real service: pictures come in whichever way, captions come out; faults are told."""
+"""The page in a real browser, with a real service: pictures come in, captions come out; faults are told."""
 
 from __future__ import annotations
 
@@ -184,9 +184,8 @@ def test_without_attention_the_picture_is_covered_part_by_part_when_asked(browse
         expect(tab.locator("button.word").first).to_be_visible()
         expect(tab.locator(".note")).to_have_text("Rest on a word, or tap it: its part of the picture lights up.")
         tab.locator("button.word").first.hover()
-        expect(tab.locator(".facts")).to_contain_text(
-            "no single part of the picture matters"
-        )  # it always says the same
+        # it always says the same
+        expect(tab.locator(".facts")).to_contain_text("no single part of the picture matters")
         assert tab.locator(".edits").inner_text() == "Correct"
 
 
@@ -275,12 +274,16 @@ def test_a_token_is_asked_for_once_and_kept_in_memory_alone(browser, tmp_path):
         assert tab.locator("#token-field").input_value() == ""
 
 
+@pytest.mark.slow
 def test_a_file_with_too_many_bytes_is_made_smaller_and_it_says_so(browser, tmp_path):
     with running(tmp_path, "--workers=1", "--file-bytes=60000") as server, opened(browser, server) as tab:
         noisy = picture(1, size=(3000, 2000), kind="BMP")
         assert len(noisy) > 1_000_000
-        big = [{"name": "big.bmp", "mimeType": "image/bmp", "buffer": noisy},
-               {"name": "big.tif", "mimeType": "image/tiff", "buffer": picture(1, size=(400, 400), kind="TIFF")}]  # fmt: skip
+        tiff = picture(1, size=(400, 400), kind="TIFF")
+        big = [
+            {"name": "big.bmp", "mimeType": "image/bmp", "buffer": noisy},
+            {"name": "big.tif", "mimeType": "image/tiff", "buffer": tiff},
+        ]
         tab.set_input_files("#files", big)
         expect(tab.locator('[data-status="failed"] .text')).to_contain_text("this browser cannot make it smaller")
         expect(tab.locator('[data-status="done"] .note')).to_contain_text("Made smaller before it was sent: 18.0 MB →")
@@ -294,6 +297,7 @@ def test_a_picture_that_the_browser_cannot_show_is_captioned_all_the_same(tab, m
     expect(tab.locator(".placeholder")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_three_hundred_pictures_leave_the_page_alive_and_what_is_removed_is_let_go(browser, server, tab):
     tab.evaluate(
         """() => {

@@ -140,6 +140,17 @@ def test_captioning(tmp_path: Path) -> None:
     assert figures["time, 10 x the pictures"]["median"] > 1
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install '.[scale]'")
+def test_what_a_picture_costs_a_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    result, _ = run("scale.py", tmp_path / "results", "--count=16", "--runs=1")
+    figures = {title: figure["median"] for title, figure in result["figures"].items()}
+    assert all(value > 0 for value in figures.values())
+    assert figures["one core, tar to part, greedy"] < figures["one core, seen by the encoder"]
+    assert figures["one core, tar to part, beam 3"] < figures["one core, words from features, beam 3"]
+
+
 @pytest.mark.torch
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_processor_too(tmp_path: Path) -> None:

@@ -102,26 +102,32 @@ class ParquetSink:
         import pyarrow.parquet
 
         fields = list(read_records(self._log.path))
-        candidate = pyarrow.struct([("caption", pyarrow.string()), ("log_prob", pyarrow.float64())])
-        schema = pyarrow.schema(
-            {
-                "path": pyarrow.string(),
-                "caption": pyarrow.string(),
-                "log_prob": pyarrow.float64(),
-                "confidence": pyarrow.float64(),
-                "candidates": pyarrow.list_(candidate),
-                "path_b64": pyarrow.string(),
-            }
-        )
         parts = self._parts()
         number = int(parts[-1].stem.rpartition("-")[2]) + 1 if parts else 0
         part = self._path / f"part-{number:05}.parquet"
         temporary = self._path / f".{part.name}.{os.getpid()}"
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(fields, schema), temporary)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(fields, schema()), temporary)
         temporary.replace(part)
         self._log.close()
         self._log = RecordLog(self._path / UNFINISHED, fresh=True)
         self._count = 0
+
+
+def schema() -> Any:
+    """The columns of a part, as pyarrow has them: those of `record`."""
+    import pyarrow
+
+    candidate = pyarrow.struct([("caption", pyarrow.string()), ("log_prob", pyarrow.float64())])
+    return pyarrow.schema(
+        {
+            "path": pyarrow.string(),
+            "caption": pyarrow.string(),
+            "log_prob": pyarrow.float64(),
+            "confidence": pyarrow.float64(),
+            "candidates": pyarrow.list_(candidate),
+            "path_b64": pyarrow.string(),
+        }
+    )
 
 
 def _require_pyarrow() -> None:

@@ -1,0 +1,1 @@
+"""Folders, archives and tables on many machines, by shards; only `ray_engine` knows Ray."""
