@@ -23,6 +23,7 @@ EXPECTED = (
 )
 """What Chromium itself writes down when the service refuses something."""
 expect = sync_api.expect
+expect.set_options(timeout=30_000)
 
 
 @contextmanager

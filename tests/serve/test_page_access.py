@@ -11,7 +11,6 @@ from servers import running
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
 LONG = "a-very-long-name-without-any-space-that-somebody-gave-to-a-picture-of-a-holiday-in-the-year-2026.jpg"
 CONTROLS = {"button", "textbox", "link", "checkbox", "combobox", "progressbar", "DisclosureTriangle", "toolbar", "list"}
-AFTER_ALL = "document.activeElement === document.body ? null : "
 FOCUSED = """() => {
   const element = document.activeElement;
   if (element === document.body) return null;

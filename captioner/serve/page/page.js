@@ -1,20 +1,19 @@
 // The page of `captioner serve`: pictures come in, captions come out. Talks to this service alone, keeps nothing.
 
-import { isHandedOver, openCamera, wireCamera } from "./camera.js";
+import { showAbout } from "./about.js";
 import { Card } from "./card.js";
+import { wireDrop, wireIntake } from "./controls.js";
 import { KINDS, save } from "./downloads.js";
-import { chosen, dropped, fromClipboard, readClipboard } from "./intake.js";
 import { Queue } from "./queue.js";
+import { say, tellPeople } from "./say.js";
 import { Problem, Service } from "./service.js";
 import { shrink } from "./shrink.js";
 import { isFinal, megabytes, pictures as counted, sentence } from "./text.js";
 import { askToken } from "./token.js";
-import { showAbout } from "./about.js";
 
 const AT_ONCE = 3; // requests for captions
 const SHOWN_AT_ONCE = 50; // cards between two frames
 const CANDIDATES = 5;
-const QUIET = 2000; // milliseconds between two counts that are read aloud
 
 const byId = (id) => document.getElementById(id);
 const list = byId("pictures");
@@ -25,7 +24,6 @@ const explaining = new Queue(1, explain, () => {});
 let model = null; // what the service tells of itself
 let asking = null; // while it is asked
 let serial = 0;
-let lastSaid = 0;
 
 // ---- the service ----
 
@@ -263,76 +261,7 @@ function showProgress() {
   else if (over > 0) say(`Ready. ${text}.`);
 }
 
-// Read aloud by screen readers. What comes often is said now and then.
-function say(text, isOften = false) {
-  const now = Date.now();
-  if (isOften && now - lastSaid < QUIET) return;
-  lastSaid = now;
-  byId("said").textContent = text;
-}
-
-function tellPeople(text) {
-  byId("notice").textContent = text;
-  byId("notice").hidden = text === "";
-  say(text);
-}
-
 // ---- the controls ----
-
-function wireIntake() {
-  byId("choose").addEventListener("click", () => byId("files").click());
-  byId("photograph").addEventListener("click", () => (isHandedOver() ? byId("shot").click() : openCamera()));
-  wireCamera((photo) => add([photo]));
-  for (const id of ["files", "shot"]) {
-    byId(id).addEventListener("change", (event) => {
-      const found = chosen(event.target.files);
-      event.target.value = ""; // the same file may be chosen again
-      add(found);
-    });
-  }
-  byId("paste").hidden = !navigator.clipboard?.read;
-  byId("paste").addEventListener("click", async () => {
-    try {
-      const found = await readClipboard();
-      if (found.length === 0) tellPeople("There is no picture in the clipboard.");
-      add(found);
-    } catch {
-      tellPeople("The browser did not let this page look into the clipboard; press Ctrl+V (on a Mac ⌘V) instead.");
-    }
-  });
-  document.addEventListener("paste", (event) => {
-    const files = event.clipboardData?.files ?? [];
-    if (files.length > 0) {
-      event.preventDefault();
-      add(fromClipboard(files));
-    } else if (!event.target.closest?.("textarea, input")) {
-      tellPeople("What was pasted is not a picture.");
-    }
-  });
-}
-
-function wireDrop() {
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  addEventListener("dragover", (event) => {
-    event.preventDefault(); // nothing that is dropped takes the place of the page
-    byId("cover").hidden = !hasFiles(event);
-  });
-  addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) byId("cover").hidden = true;
-  });
-  addEventListener("drop", async (event) => {
-    event.preventDefault();
-    byId("cover").hidden = true;
-    if (!hasFiles(event)) {
-      tellPeople("Only files can be dropped here; save the picture first.");
-      return;
-    }
-    const { found, passed } = await dropped(event.dataTransfer);
-    add(found);
-    if (found.length === 0) tellPeople("There is no picture in what was dropped.");
-    else if (passed > 0) tellPeople(`${passed} ${passed === 1 ? "file that is no picture was" : "files that are no pictures were"} left out.`);
-  });
-}
 
 function wireBar() {
   byId("stop").addEventListener("click", stopAll);
@@ -367,7 +296,7 @@ byId("reconnect").addEventListener("click", () => {
   byId("choose").focus();
   learn().catch(() => {});
 });
-wireIntake();
-wireDrop();
+wireIntake(add);
+wireDrop(add);
 wireBar();
 learn().catch(() => {});
