@@ -129,7 +129,7 @@ def test_the_keyboard_alone_chooses_reads_corrects_downloads_and_removes(browser
             tab.keyboard.press("Tab")
         names = [each["name"] for each in seen]
         assert names[:3] == ["Choose pictures", "Take a photo", "Paste"]
-        assert names[3:7] == ["Download as CSV", "Download as JSON lines", "Download texts in a ZIP", "Remove all"]
+        assert names[3:7] == ["Download as CSV", "Download as JSON lines", "Download Texts (ZIP)", "Remove all"]
         assert names[7] == "Remove picture 1.jpg"
         assert names[9:11] == ["Correct the caption of picture 1.jpg", "Copy the caption of picture 1.jpg"]
         assert names[-1] == "About this captioner"

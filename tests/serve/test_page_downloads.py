@@ -72,7 +72,7 @@ def test_json_lines(tab):
 
 
 def test_a_zip_of_texts_beside_pictures(tab):
-    name, data = downloaded(tab, "Download texts in a ZIP")
+    name, data = downloaded(tab, "Download Texts (ZIP)")
     assert name == "captions.zip"
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert archive.testzip() is None  # every CRC-32

@@ -13,7 +13,7 @@ export class Card {
   #place = null; // of the word that is pointed at
 
   // picture: {path, file}, to which status, entry, caption, problem and explanation are added by the page.
-  // actions: what the page does when somebody asks: remove, retry, correct, copy, explain; and facts: canLight, isCenter.
+  // actions: what the page does when somebody asks: remove, retry, correct, copy, explain; and facts: hasAttention, isCenter.
   constructor(picture, actions) {
     this.#picture = picture;
     this.#actions = actions;
@@ -89,7 +89,7 @@ export class Card {
     image.src = URL.createObjectURL(file);
     this.part(".name").textContent = path;
     this.part(".name").title = path;
-    const names = { ".remove": `Remove ${path}`, ".copies": `Copy the caption of ${path}`, ".retries": `Try ${path} again`, ".explains": `Where from? Show where each word for ${path} comes from`, ".reverts": `Undo the correction of ${path}`, textarea: `Caption of ${path}` };
+    const names = { ".remove": `Remove ${path}`, ".copies": `Copy the caption of ${path}`, ".retries": `Try again: ${path}`, ".explains": `Where from? Show where each word for ${path} comes from`, ".reverts": `Undo the correction of ${path}`, textarea: `Caption of ${path}` };
     for (const [selector, name] of Object.entries(names)) this.part(selector).setAttribute("aria-label", name);
     this.part(".remove").title = "Remove";
   }
