@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captioner.cli.account import failures_in_words, teller
 from captioner.cli.batch_cluster import add_engine, refuse_engine_options, run_on_engine
 from captioner.cli.ending import in_one_line
 from captioner.config.checks import DEVICES, MAX_THREADS, check_device, check_threads
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 _SEARCH = ("beam", "max_length", "length_penalty")
 """Flags that are handed to the captioner under their own names."""
-_REASONS_SHOWN = 20
-"""Pictures that are left out or failed are named on stderr; after so many only the log has them."""
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner batch") -> int:
@@ -167,20 +166,12 @@ def _caption(source: Source, sink: Sink, arguments: argparse.Namespace, program:
 def _plan(arguments: argparse.Namespace, workers: int) -> Plan:
     from captioner.batch.job import Plan
 
-    told = 0
-
-    def tell(line: str) -> None:
-        nonlocal told
-        told += 1
-        if told <= _REASONS_SHOWN:
-            print(printable(line), file=sys.stderr)
-        elif told == _REASONS_SHOWN + 1:
-            print("… and more, which are only counted here", file=sys.stderr)
-
     options: dict[str, Any] = {
         name: getattr(arguments, name) for name in _SEARCH if getattr(arguments, name) is not None
     }
-    return Plan(workers, arguments.retry_errors, arguments.min_confidence, arguments.watch is not None, options, tell)
+    return Plan(
+        workers, arguments.retry_errors, arguments.min_confidence, arguments.watch is not None, options, teller()
+    )
 
 
 def _source(arguments: argparse.Namespace) -> Source:
@@ -258,11 +249,9 @@ def _account(summary: Summary, sink: Sink) -> str:
     parts = [f"{summary.captioned:,} captioned → {sink.place}"]
     if summary.there:
         parts.append(f"{summary.there:,} had a caption")
-    failed = summary.failed.total()
-    where = f", in {failures_of(sink.papers)}" if sink.papers is not None else ""
-    if failed:
-        reasons = ", ".join(f"{count:,} × {code}" for code, count in summary.failed.most_common())
-        parts.append(f"{failed:,} failed ({reasons}{where})")
+    if summary.failed:
+        log = None if sink.papers is None else failures_of(sink.papers)
+        parts.append(failures_in_words(summary.failed, log))
     if summary.failed_before:
         parts.append(f"{summary.failed_before:,} failed before; --retry-errors tries them again")
     if summary.unsure:

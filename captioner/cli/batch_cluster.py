@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captioner.cli.account import failures_in_words, teller
 from captioner.config.checks import MAX_THREADS, check_device, check_threads
 from captioner.errors import ConfigError, printable
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 ENGINES = ("ray",)
 _GROUP = 1_000
 """Pictures of folders in a shard, about."""
-_REASONS_SHOWN = 20
 _NOT_HERE = {
     "to": "writes Parquet alone; leave out --to",
     "watch": "does not watch; run it again, and it does what is new",
@@ -67,7 +67,7 @@ def run_on_engine(arguments: argparse.Namespace, program: str) -> int:
         require_ray()
     source, out = Place(_absolute(arguments.paths[0])), Place(_absolute(arguments.out))
     left_out = 0
-    tell = _teller()
+    tell = teller()
 
     def leave_out(path: str, reason: str) -> None:
         nonlocal left_out
@@ -221,27 +221,12 @@ def _work(
         raise in_words(error, out.url) from None
 
 
-def _teller() -> Callable[[str], None]:
-    told = 0
-
-    def tell(line: str) -> None:
-        nonlocal told
-        told += 1
-        if told <= _REASONS_SHOWN:
-            print(printable(line), file=sys.stderr)
-        elif told == _REASONS_SHOWN + 1:
-            print("… and more, which are only counted here", file=sys.stderr)
-
-    return tell
-
-
 def _account(summary: Summary, out: str) -> str:
     parts = [f"{summary.captioned:,} captioned in {summary.shards:,} shards → {out}"]
     if summary.there:
         parts.append(f"{summary.there:,} shards were done")
     if summary.failed:
-        reasons = ", ".join(f"{count:,} × {code}" for code, count in summary.failed.most_common())
-        parts.append(f"{summary.failed.total():,} failed ({reasons}, in {out.rstrip('/')}.failures.jsonl)")
+        parts.append(failures_in_words(summary.failed, f"{out.rstrip('/')}.failures.jsonl"))
     if summary.failed_before:
         parts.append(f"{summary.failed_before:,} failed before; --retry-errors tries their shards again")
     if summary.unsure:

@@ -81,9 +81,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         action="append",
-        metavar="DIR|NAME",
-        help="bundle, build, or the name of one in runs/; default: newest in runs/, else the one shipped; given "
-        "several times: they write together",
+        metavar="DIR",
+        help="bundle; default: newest in runs/, else the one shipped; given several times: they write together",
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="NAME", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="port; 0: any free one (default: 8000)")
@@ -134,16 +133,10 @@ def _is_here(library: str) -> bool:
 
 def _folders(names: Sequence[str]) -> list[Path]:
     """The bundles that are meant: those named, or the one that `captioner caption` would take."""
-    from captioner.bundle import RUNS, bundle_of
+    from captioner.bundle import bundle_of
     from captioner.runtime.captioner import default_bundle
 
-    if not names:
-        return [default_bundle()]
-    found = []
-    for name in names:
-        is_name = not Path(name).exists() and name == Path(name).name and (RUNS / name).is_dir()
-        found.append(bundle_of(RUNS / name if is_name else Path(name)))
-    return found
+    return [bundle_of(Path(name)) for name in names] or [default_bundle()]
 
 
 def _options(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:

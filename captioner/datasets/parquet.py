@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from captioner.datasets.columns import Fields, entries_of, find_fields, has_fields
 from captioner.datasets.folders import files_in
@@ -41,7 +41,7 @@ class ParquetLayout:
         self.files = files
         self._columns = columns
         self._pictures = PictureFiles(folder)
-        self._embedded = {file: _embeds(file, self._fields(file).image) for file in files}
+        self._embedded = {file: holds_pictures(_schema(file), self._fields(file).image) for file in files}
         where = "holds the pictures themselves" if any(self._embedded.values()) else "names the pictures"
         self.reading = f"Parquet: {self._fields(files[0])}; it {where}"
 
@@ -138,7 +138,7 @@ def _pyarrow() -> Any:
     return importlib.import_module("pyarrow")
 
 
-def _open(file: Path) -> Any:
+def open_parquet(file: Path | IO[bytes]) -> Any:
     """A `ParquetFile` that is read as it is decoded; otherwise pyarrow reads a whole row group at once."""
     return _pyarrow().parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
 
@@ -152,9 +152,9 @@ def _schema(file: Path) -> Any:
         raise DataError(f"{file} is not Parquet ({' '.join(str(error).split())[:120]}); get it again") from None
 
 
-def _embeds(file: Path, column: str) -> bool:
+def holds_pictures(schema: Any, column: str) -> bool:
     """Whether a column holds bytes, plainly or as `{bytes, path}`."""
-    kind, types = _schema(file).field(column).type, _pyarrow().types
+    kind, types = schema.field(column).type, _pyarrow().types
     if types.is_struct(kind):
         return bool(kind.get_field_index("bytes") >= 0)
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
@@ -166,7 +166,7 @@ def _rows(file: Path, fields: Fields, image: str) -> Iterator[tuple[int, tuple[i
     columns = [name for name in (image, *fields.captions, fields.split) if name]
     number = 0
     try:
-        with _open(file) as parquet:
+        with open_parquet(file) as parquet:
             for group in range(parquet.num_row_groups):
                 row = 0
                 for batch in parquet.iter_batches(batch_size=_ROWS, row_groups=[group], columns=columns):
@@ -187,11 +187,21 @@ def _embedded_entries(file: Path, stem: str, place: int, fields: Fields, report:
         cell = values.get(fields.image)
         own = cell.get("path") if isinstance(cell, dict) else None
         where = f"{file.name} row {number}"
-        # Names in cells need not be unique, and pictures without one are told apart by their place.
-        name = f"{stem}/{number:07}" + (f"-{Path(own).name}" if isinstance(own, str) and own else "")
+        name = picture_name(stem, number, own)
         entry = fields.entry({**values, fields.image: name}, where, report, split)
         if entry is not None:
             yield Entry(entry.name, entry.captions, where, entry.split, f"{place}:{group}:{row}")
+
+
+def picture_name(stem: str, number: int, own: object) -> str:
+    """What the picture in a row is called: names in cells need not be unique, so its place tells it apart.
+
+    Args:
+        stem: of the file.
+        number: of the row, from 1.
+        own: the name in the cell, if there is one.
+    """
+    return f"{stem}/{number:07}" + (f"-{Path(own).name}" if isinstance(own, str) and own else "")
 
 
 class _Cells:
@@ -206,7 +216,7 @@ class _Cells:
         self._begin()
 
     def _begin(self) -> None:
-        self._file = _open(self._path)
+        self._file = open_parquet(self._path)
         about = self._file.metadata.row_group(self._group)
         at_once = max(1, _PIECE * about.num_rows // max(1, about.total_byte_size))
         self._batches = self._file.iter_batches(at_once, row_groups=[self._group], columns=[self._column])

@@ -177,14 +177,12 @@ def _groups(file: Path) -> Iterator[_Group]:
             for member in tar:
                 if not member.isfile():
                     continue
-                folder, slash, name = member.name.rpartition("/")
-                stem, dot, suffix = name.partition(".")
-                key = f"{folder}{slash}{stem}"
+                key, suffix = split_member(member.name)
                 if key != group.key:
                     if group.key:
                         yield group
                     group = _Group(key)
-                _take(group, member, f"{dot}{suffix}".lower(), tar)
+                _take(group, member, suffix, tar)
                 tar.members = []  # type: ignore[attr-defined]  # else all of them are kept
     except (tarfile.TarError, OSError, EOFError) as error:
         at = f" after {group.key}" if group.key else ""
@@ -193,12 +191,31 @@ def _groups(file: Path) -> Iterator[_Group]:
         yield group
 
 
+def split_member(name: str) -> tuple[str, str]:
+    """The name of a member's group, up to the first dot of its last part, and what follows it, in lower case."""
+    folder, slash, file = name.rpartition("/")
+    stem, dot, suffix = file.partition(".")
+    return f"{folder}{slash}{stem}", f"{dot}{suffix}".lower()
+
+
+def is_the_picture(suffix: str, *, has_one: bool, is_plain: bool) -> bool:
+    """Whether a member is the picture of its group.
+
+    `0001.depth.png` is beside `0001.jpg` what people made of it: the plain end is the picture.
+
+    Args:
+        suffix: as of `split_member`.
+        has_one: whether a member before it was taken for the picture.
+        is_plain: whether that one has a plain end.
+    """
+    last = suffix[suffix.rfind(".") :]
+    return last in PICTURES and (not has_one or (suffix == last and not is_plain))
+
+
 def _take(group: _Group, member: tarfile.TarInfo, suffix: str, tar: tarfile.TarFile) -> None:
     last = suffix[suffix.rfind(".") :]
-    if last in PICTURES:
-        # `0001.depth.png` is beside `0001.jpg` what people made of it: the plain end is the picture.
-        if group.picture is None or (suffix == last and not group.is_plain):
-            group.picture, group.is_plain = member, suffix == last
+    if is_the_picture(suffix, has_one=group.picture is not None, is_plain=group.is_plain):
+        group.picture, group.is_plain = member, suffix == last
     elif last in TEXTS or last == ".json":
         file = tar.extractfile(member)
         data = file.read(_MAX_TEXT_BYTES) if file else b""

@@ -42,11 +42,12 @@ class Captioner:
         """The bundle; of several the first, whose options for decoding are taken."""
         self.graphs = [CaptionGraphs(each, threads, device) for each in (bundle, *others)]
         """What computes: the graphs of each bundle."""
-        self._steps: StepModel = self.graphs[0].steps
+        self.steps: StepModel = self.graphs[0].steps
+        """What proposes the next word, over the features of `see`."""
         self.confidence = Confidence.from_json(bundle.manifest.confidence) if bundle.manifest.confidence else None
         """How sure it is of a caption; None when that was not calibrated, as for several that write together."""
         if others:
-            self._steps = EnsembleStepModel(
+            self.steps = EnsembleStepModel(
                 [each.steps for each in self.graphs], [each.feature_shape for each in self.graphs]
             )
             self.confidence = None
@@ -75,7 +76,7 @@ class Captioner:
     def caption_batch(self, pictures: Sequence[Picture], **options: Any) -> list[Caption]:
         """Caption several pictures together; arguments and errors as for `caption`, one bad picture raises."""
         chosen = self._chosen(options)
-        looks = [self._open(picture) for picture in pictures]
+        looks = [self.look(picture) for picture in pictures]
         return self._caption_looks(looks, *chosen) if looks else []
 
     def iter_captions(
@@ -119,7 +120,7 @@ class Captioner:
         results: dict[int, Caption | CaptionerError] = {}
         for place, picture in enumerate(pictures):
             try:
-                found[place] = self._open(picture)
+                found[place] = self.look(picture)
             except CaptionerError as error:
                 results[place] = error
         results.update(zip(found, self._results_of(list(found.values()), config, rules), strict=True))
@@ -134,8 +135,8 @@ class Captioner:
             # Whose fault it is shows when each is alone.
             return [self._results_of([look], config, rules)[0] for look in looks]
 
-    def _open(self, picture: Picture) -> Look:
-        """Read a picture; what is kept of it is small."""
+    def look(self, picture: Picture) -> Look:
+        """A picture as the encoders want to see it; what is kept of it is small. Raises `ImageError`."""
         side = max(graphs.bundle.manifest.preprocess.decode_side for graphs in self.graphs)
         image = load_image(picture, at_least=side)
         return [graphs.fit(image) for graphs in self.graphs]
@@ -158,7 +159,7 @@ class Captioner:
         steps = self.graphs[0].steps
         if len(self.graphs) > 1 or ATTENDED not in steps.changing:
             raise ConfigError("only a single captioner with the decoder `attention` can tell where it looks")
-        look = self._open(picture)
+        look = self.look(picture)
         vocabulary = self.bundle.vocabulary
         words = vocabulary.encode(self._caption_looks([look], *self._chosen({}))[0].text if text is None else text)
         state = steps.start(self.graphs[0].see(look))
@@ -217,10 +218,13 @@ class Captioner:
             options = {**options, "n_best": max(1, min(config.n_best, beam))}
         return config.changed(options)
 
-    def _caption_looks(self, looks: Sequence[Look], config: DecodeConfig, rules: WordRules) -> list[Caption]:
+    def see(self, looks: Sequence[Look]) -> np.ndarray:
+        """The features of pictures for `steps`: float32 (pictures, …), those of several encoders joined."""
         seen = [graphs.see(squares) for graphs, squares in zip(self.graphs, zip(*looks, strict=True), strict=True)]
-        features = seen[0] if len(seen) == 1 else join_features(seen)
-        candidates = decode(self._steps, features, config, self.bundle.vocabulary.special, rules)
+        return seen[0] if len(seen) == 1 else join_features(seen)
+
+    def _caption_looks(self, looks: Sequence[Look], config: DecodeConfig, rules: WordRules) -> list[Caption]:
+        candidates = decode(self.steps, self.see(looks), config, self.bundle.vocabulary.special, rules)
         return [self._caption(found) for found in candidates]
 
     def _caption(self, found: Sequence[Candidate]) -> Caption:

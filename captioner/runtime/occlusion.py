@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from captioner.decoding.ensemble import join_features
 from captioner.decoding.step import checked_log_probs
 from captioner.images import Picture
-from captioner.runtime.captioner import Captioner
+from captioner.runtime.captioner import Captioner, Look
 
 GRID = 7
 """Patches a side."""
@@ -41,13 +40,10 @@ def occlusion_maps(model: Captioner, picture: Picture, text: str, *, grid: int =
         ImageError: the picture cannot be read.
     """
     words = model.bundle.vocabulary.encode(text)
-    squares = model._open(picture)
-    views = [covered(square, grid) for square in squares]  # for each bundle: (1 + patches, size, size, 3)
+    views = [covered(square, grid) for square in model.look(picture)]  # for each bundle: (1 + patches, size, size, 3)
+    looks: list[Look] = [list(each) for each in zip(*views, strict=True)]
     log_probs = np.concatenate(
-        [
-            _word_log_probs(model, [each[first : first + BATCH] for each in views], words)
-            for first in range(0, 1 + grid * grid, BATCH)
-        ]
+        [_word_log_probs(model, looks[first : first + BATCH], words) for first in range(0, len(looks), BATCH)]
     )  # (1 + patches, words)
     fall = np.maximum(log_probs[0] - log_probs[1:], 0.0).T  # (words, patches)
     total = fall.sum(axis=1, keepdims=True)
@@ -68,15 +64,14 @@ def covered(square: np.ndarray, grid: int) -> np.ndarray:
     return views
 
 
-def _word_log_probs(model: Captioner, views: Sequence[np.ndarray], words: Sequence[int]) -> np.ndarray:
+def _word_log_probs(model: Captioner, looks: Sequence[Look], words: Sequence[int]) -> np.ndarray:
     """The natural-log probability of each word after those before it: float64 (pictures, words)."""
-    seen = [graphs.see(list(each)) for graphs, each in zip(model.graphs, views, strict=True)]
-    features = seen[0] if len(seen) == 1 else join_features(seen)
+    features = model.see(looks)
     rows, special = len(features), model.bundle.vocabulary.special
     found = np.zeros((rows, len(words)))
-    state, token = model._steps.start(features), special.bos
+    state, token = model.steps.start(features), special.bos
     for place, word in enumerate(words):
-        answer, state = model._steps.step(np.full(rows, token, dtype=np.int64), state)
+        answer, state = model.steps.step(np.full(rows, token, dtype=np.int64), state)
         found[:, place] = checked_log_probs(answer, rows, special)[:, word]
         token = word
     return found

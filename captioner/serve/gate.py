@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from captioner.serve.log import place_of
 from captioner.serve.page import HEADERS
 from captioner.serve.problems import CLIENT_LEFT, MEDIA_TYPE, Problem
 from captioner.serve.service import Service
-from captioner.serve.worker import place_of
 
 REQUEST_ID = "x-request-id"
 _FIXED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]

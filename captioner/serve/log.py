@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TextIO
 
 from captioner.errors import printable
@@ -74,3 +75,11 @@ class OneLine(logging.Handler):
             error = record.exc_info[1]
             text += f": {type(error).__name__}: {error}"
         self._log.note(f"{record.name}: {text}")
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised, as file and line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"

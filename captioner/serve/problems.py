@@ -25,15 +25,12 @@ class Problem(Exception):  # noqa: N818 - it is called what RFC 9457 calls it
         code: one of those in docs/serving.md.
         detail: what happened, and what to do.
         headers: further headers of the answer, for example `Retry-After`.
-        close: whether the connection is of no use afterwards, as part of the request was not read.
     """
 
-    def __init__(
-        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, close: bool = False
-    ) -> None:
+    def __init__(self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, printable(detail)
-        self.headers = {**(headers or {}), **({"connection": "close"} if close else {})}
+        self.headers = dict(headers or {})
 
     def body(self, request_id: str) -> bytes:
         """The answer's body."""

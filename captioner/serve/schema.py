@@ -116,7 +116,7 @@ class Status(BaseModel):
     status: str
 
 
-_EXAMPLE = {
+CAPTIONS_EXAMPLE: dict[str, Any] = {
     "captions": [
         {
             "caption": "a dog runs through the grass",
@@ -179,7 +179,6 @@ def answers(model: type[BaseModel], example: dict[str, Any] | None, *problems: i
     return {200: first, **dict.fromkeys(problems, PROBLEM)}
 
 
-CAPTIONS_EXAMPLE: dict[str, Any] = _EXAMPLE
 EXPLANATION_EXAMPLE: dict[str, Any] = {
     "method": "attention", "caption": "a dog", "words": ["a", "dog"], "rows": 2, "columns": 2,
     "maps": [[0.25, 0.25, 0.25, 0.25], [0.7, 0.1, 0.1, 0.1]],

@@ -180,9 +180,7 @@ class _Form:
     def _begin_part(self) -> None:
         self._parts += 1
         if self._parts > self._limits.files + len(self._fields):
-            raise Problem(
-                413, "too_many_files", f"more than {self._limits.files} pictures; send them in several requests"
-            )
+            raise _too_many(self._limits.files)
         self._disposition, self._name, self._part, self._size = b"", "", [], 0
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
@@ -204,9 +202,7 @@ class _Form:
             expected = ", ".join(["file", *sorted(self._fields)])
             raise Problem(400, "unknown_field", f"the form has a field that is not one of: {expected}")
         if name == "file" and len(self._upload.files) == self._limits.files:
-            raise Problem(
-                413, "too_many_files", f"more than {self._limits.files} pictures; send them in several requests"
-            )
+            raise _too_many(self._limits.files)
         if name in self._upload.texts:
             raise Problem(400, "unknown_field", f"the form has the field {name} twice")
         self._name = name

@@ -20,6 +20,7 @@ from captioner.errors import CaptionerError, ImageError
 from captioner.images import BytesSource, Picture
 from captioner.runtime.records import caption_fields
 from captioner.serve import frames
+from captioner.serve.log import place_of
 
 if TYPE_CHECKING:
     from captioner.runtime.captioner import Captioner
@@ -78,8 +79,7 @@ def _load(head: dict[str, Any]) -> Captioner:
     from captioner.runtime.captioner import load
 
     model = load([Path(each) for each in head["folders"]], threads=1)
-    if not head.get("quick"):
-        _warm(model)
+    _warm(model)
     return model
 
 
@@ -100,7 +100,7 @@ def _answer(model: Captioner, head: dict[str, Any], parts: Sequence[bytes]) -> d
     try:
         pictures = [BytesSource("the picture", part) for part in parts]
         if head["job"] == "check":
-            model._open(pictures[0])
+            model.look(pictures[0])
             return {"explanation": {}}
         if head["job"] == "explain":
             return {"explanation": _explained(model, pictures[0], head["text"])}
@@ -110,14 +110,6 @@ def _answer(model: Captioner, head: dict[str, Any], parts: Sequence[bytes]) -> d
     except Exception as error:  # of whatever kind: this batch fails, the worker lives
         sys.stderr.write(f"captioner serve: a worker failed: {type(error).__name__} {place_of(error)}\n")
         return {"failed": "the captioner failed", "code": "internal"}
-
-
-def place_of(error: BaseException) -> str:
-    """Where an error was raised, as file and line."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
 
 
 def _captioned(

@@ -140,10 +140,15 @@ def version_of(facts: Mapping[str, Any]) -> str:
     return f"{facts.get('size') or 0} {tag}".strip()
 
 
+def reason_of(error: Exception) -> str:
+    """What a store raised, as one line; stores have exceptions of their own."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def in_words(error: Exception, place: str) -> CaptionerError:
-    """What a store raised, as one line."""
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-    return CaptionerError(f"{place}: {reason}; what is done stays done, and the same command goes on", code="output")
+    """The same as an error that ends a job."""
+    message = f"{place}: {reason_of(error)}; what is done stays done, and the same command goes on"
+    return CaptionerError(message, code="output")
 
 
 def _protocols(store: Any) -> tuple[str, ...]:

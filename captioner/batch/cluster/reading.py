@@ -11,26 +11,26 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import IO, Any, Self
 
 from captioner.batch.cluster.parts import pyarrow
-from captioner.batch.cluster.places import Place
+from captioner.batch.cluster.places import Place, reason_of
 from captioner.batch.cluster.shards import PARQUET, TAR, Shard, stem_of
 from captioner.batch.keys import Keys
 from captioner.batch.work import Item
 from captioner.chunks import map_chunks
 from captioner.datasets.columns import find_fields
 from captioner.datasets.layout import Columns
-from captioner.datasets.picture_files import SUFFIXES
+from captioner.datasets.parquet import holds_pictures, open_parquet, picture_name
+from captioner.datasets.shards import is_the_picture, split_member
 from captioner.errors import CaptionerError, DataError, ImageError, printable
 from captioner.images import MAX_FILE_BYTES, BytesSource, FileSource
 from captioner.types import ImageSource
 
 _AHEAD = 8
 """Pictures that are fetched side by side from an object store."""
-_PIECE, _BUFFER = 8_000_000, 1_000_000
-"""Bytes of a Parquet file that are decoded, and read, together."""
+_PIECE = 8_000_000
+"""Bytes of a Parquet file that are decoded together."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def _fetched(place: Place) -> ImageSource:
     except FileNotFoundError:
         return BadSource(name, ImageError(f"{name}: no such file; check the path", code="missing"))
     except Exception as error:  # stores have exceptions of their own
-        reason = " ".join(str(error).split())[:120]
-        return BadSource(name, ImageError(f"{name}: cannot be read ({reason}); try again", code="unreadable"))
+        return BadSource(name, ImageError(f"{name}: cannot be read ({reason_of(error)}); try again", code="unreadable"))
     return _in_memory(name, data)
 
 
@@ -119,7 +118,7 @@ def _too_large(name: str) -> BadSource:
 
 def _of_tar(shard: Shard) -> Iterator[Item]:
     """Members with one name up to the first dot are a group, and have one picture, as webdataset has it."""
-    stem, last = stem_of(shard.name), ""
+    stem = stem_of(shard.name)
     key, picture, is_plain = None, None, False
     try:
         with Place(shard.url).open() as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as tar:
@@ -127,15 +126,14 @@ def _of_tar(shard: Shard) -> Iterator[Item]:
                 tar.members = []  # type: ignore[attr-defined]  # else all of them are kept
                 if not member.isfile():
                     continue
-                group, suffix = _split(member.name)
+                group, suffix = split_member(member.name)
                 if group != key:
                     if picture is not None:
                         yield Item(f"{stem}/{key}", picture)
                     key, picture, is_plain = group, None, False
-                last = suffix[suffix.rfind(".") :]
-                # `0001.depth.png` is beside `0001.jpg` what people made of it: the plain end is the picture.
-                if last in SUFFIXES and (picture is None or (suffix == last and not is_plain)):
-                    picture, is_plain = _member(tar, member, printable(f"{shard.url}/{member.name}")), suffix == last
+                if is_the_picture(suffix, has_one=picture is not None, is_plain=is_plain):
+                    picture = _member(tar, member, printable(f"{shard.url}/{member.name}"))
+                    is_plain = suffix.count(".") == 1
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         at = f" after {key}" if key else ""
         reason = f"is no tar file, or breaks off{at} ({error}); get it again"
@@ -158,13 +156,6 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise EOFError(error or "its end is missing") from None
-
-
-def _split(name: str) -> tuple[str, str]:
-    """The name of a member's group, and what follows it, in lower case."""
-    folder, slash, file = name.rpartition("/")
-    stem, dot, suffix = file.partition(".")
-    return f"{folder}{slash}{stem}", f"{dot}{suffix}".lower()
 
 
 def _member(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> ImageSource:
@@ -203,8 +194,7 @@ def _of_parquet(shard: Shard, image_column: str) -> Iterator[Item]:
 def _cell_item(shard: Shard, stem: str, number: int, cell: Any) -> Item:
     own = cell.get("path") if isinstance(cell, dict) else None
     data = cell.get("bytes") if isinstance(cell, dict) else cell
-    # Names in cells need not be unique, and pictures without one are told apart by their place.
-    key = f"{stem}/{number:07}" + (f"-{PurePosixPath(own).name}" if isinstance(own, str) and own else "")
+    key = picture_name(stem, number, own)
     name = printable(f"{shard.url}/{key}")
     if not isinstance(data, bytes):
         return Item(key, BadSource(name, ImageError(f"{name}: the cell is empty; check the file", code="missing")))
@@ -212,20 +202,17 @@ def _cell_item(shard: Shard, stem: str, number: int, cell: Any) -> Item:
 
 
 def _parquet(file: IO[bytes], shard: Shard) -> Any:
-    """An open file, which is read as it is decoded; otherwise pyarrow reads a whole row group at once."""
     arrow = pyarrow()
     try:
-        return arrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
+        return open_parquet(file)
     except arrow.ArrowException as error:
         raise DataError(f"{shard.url} is not Parquet ({' '.join(str(error).split())[:120]}); get it again") from None
 
 
 def _image_column(parquet: Any, shard: Shard, image_column: str) -> str:
-    arrow, schema = pyarrow(), parquet.schema_arrow
+    schema = parquet.schema_arrow
     column = find_fields(schema.names, Columns(image_column, None), shard.url).image
-    kind, types = schema.field(column).type, arrow.types
-    has_bytes = kind.get_field_index("bytes") >= 0 if types.is_struct(kind) else False
-    if not (has_bytes or types.is_binary(kind) or types.is_large_binary(kind)):
+    if not holds_pictures(schema, column):
         raise DataError(
             f"{shard.url}: the column {column} has names, and not the pictures themselves; leave out --engine ray, or "
             "name their folder"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.batch.cluster.parts import part_name, write_part
-from captioner.batch.cluster.places import Place
+from captioner.batch.cluster.places import Place, reason_of
 from captioner.batch.cluster.reading import pictures_of
 from captioner.batch.cluster.shards import Shard, stem_of
 from captioner.batch.job import UNSURE
@@ -107,8 +107,7 @@ def caption_shard(shard: Shard, captioner: Captioner, task: Task) -> dict[str, A
     except CaptionerError as error:
         return not_done(shard, error.message)
     except Exception as error:  # stores have exceptions of their own
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-        return not_done(shard, f"{shard.url}: {reason}")
+        return not_done(shard, f"{shard.url}: {reason_of(error)}")
     return {
         "id": shard.id,
         "kind": shard.kind,
