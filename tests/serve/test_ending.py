@@ -196,7 +196,7 @@ def test_s16_each_bad_request_is_one_line_with_its_id_and_there_is_a_summary(tmp
     assert len(summaries) <= 4
     assert len(others) - len(summaries) <= 2
     text = server.log()
-    assert text.isprintable() or not re.search(r"[\x00-\x09\x0b-\x1f]", text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", text)
     assert "Injected" not in text
 
 

@@ -56,7 +56,7 @@ def test_explanations_of_bad_pictures_and_texts_are_problems(server):
 
 
 def test_occlusion_says_which_patch_a_word_hangs_on(model):
-    """Shares of each word add up to 1; covering all but nothing changes nothing; the batch makes no difference."""
+    """Shares of each word add up to 1; where covering changes nothing, no patch is named."""
     data = picture(2, size=(300, 300))
     text = model.caption(data).text
     maps = occlusion_maps(model, data, text)
