@@ -9,6 +9,7 @@
     decoder_step.onnx     word, state → log-probabilities of the next word, state
     weights.safetensors   the same weights, to go on training
     model-card.md         for people: what it is good for, and what not
+    neighbours.npy        a vector for each of some training pictures, and neighbours.jsonl: their captions
 
 Saving builds a temporary folder beside the target and renames it; whenever it is killed, the old bundle or the new one
 is found. Loading checks every file against the manifest before anything is used. Knows nothing of torch, and of ONNX
@@ -43,8 +44,10 @@ DECODER_START = "decoder_start.onnx"
 DECODER_STEP = "decoder_step.onnx"
 WEIGHTS = "weights.safetensors"
 MODEL_CARD = "model-card.md"
+NEIGHBOURS = "neighbours.npy"
+NEIGHBOURS_CAPTIONS = "neighbours.jsonl"
 REQUIRED = (VOCABULARY, ENCODER, DECODER_START, DECODER_STEP)
-OPTIONAL = (WEIGHTS, MODEL_CARD)
+OPTIONAL = (WEIGHTS, MODEL_CARD, NEIGHBOURS, NEIGHBOURS_CAPTIONS)
 
 ELSEWHERE = "bundles.txt"
 """Beside the runs: the bundles that were saved outside of them, one folder a line, seen from where the runs are."""
@@ -132,6 +135,8 @@ class Bundle:
     folder: Path
     manifest: Manifest
     vocabulary: Vocabulary
+    keeps_neighbours: bool = False
+    """Whether there are training pictures in it, to be shown beside captions."""
 
     def path(self, name: str) -> Path:
         """The path of one of its files."""
@@ -204,7 +209,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(error.message) from None
     if vocabulary.fingerprint != manifest.vocabulary_fingerprint:
         raise BundleError(f"the vocabulary in {folder} is not the one that the weights were trained with")
-    return Bundle(folder, manifest, vocabulary)
+    return Bundle(folder, manifest, vocabulary, {NEIGHBOURS, NEIGHBOURS_CAPTIONS} <= entries.keys())
 
 
 def bundle_of(folder: Path) -> Path:

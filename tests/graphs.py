@@ -5,6 +5,8 @@ Its encoder takes the mean of each colour, and its decoder says the same word ov
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from captioner.bundle import DECODER_START, DECODER_STEP, ENCODER, Manifest, save_bundle
+from captioner.bundle import (
+    DECODER_START,
+    DECODER_STEP,
+    ENCODER,
+    NEIGHBOURS,
+    NEIGHBOURS_CAPTIONS,
+    Manifest,
+    save_bundle,
+)
 from captioner.config.decode import DecodeConfig
 from captioner.images import PreprocessSpec
 from captioner.text.vocabulary import Vocabulary
@@ -104,9 +114,10 @@ def save_captioner(
     *,
     vocabulary: Vocabulary = WORDS,
     confidence: dict[str, Any] | None = None,
+    more: Mapping[str, Path] | None = None,
     **graphs: onnx.ModelProto,
 ) -> Path:
-    """Save a captioner below `folder`, sealed as any other, with other graphs where they are given."""
+    """Save a captioner below `folder`, sealed as any other, with other graphs and more files where they are given."""
     models = {"encoder": encoder(), "decoder_start": start(), "decoder_step": step(), **graphs}
     parts = folder / "parts"
     parts.mkdir(parents=True, exist_ok=True)
@@ -125,5 +136,20 @@ def save_captioner(
         confidence=confidence,
     )
     names = (ENCODER, DECODER_START, DECODER_STEP)
-    save_bundle(folder / "bundle", manifest, vocabulary, {name: parts / name for name in names})
+    save_bundle(folder / "bundle", manifest, vocabulary, {name: parts / name for name in names} | dict(more or {}))
     return folder / "bundle"
+
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+def save_neighbours(folder: Path) -> dict[str, Path]:
+    """Training pictures for a bundle, each of one colour, in the order of `COLOURS`, as `save_captioner` sees them."""
+    spec = PreprocessSpec(size=SIZE)
+    squares = [np.full((SIZE, SIZE, 3), colour, np.uint8) for colour in COLOURS.values()]
+    features = spec.normalize(np.stack(squares)).mean(axis=(2, 3))
+    files = {name: folder / name for name in (NEIGHBOURS, NEIGHBOURS_CAPTIONS)}
+    np.save(files[NEIGHBOURS], (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float16))
+    lines = [json.dumps([f"a {colour} wall", f"all {colour}"]) for colour in COLOURS]
+    files[NEIGHBOURS_CAPTIONS].write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return files

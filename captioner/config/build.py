@@ -28,6 +28,7 @@ QUANTIZATIONS = ("none", "int8")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 MAX_VIEWS = 32
+MAX_NEIGHBOURS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -280,6 +281,9 @@ class ExportConfig:
         encoder_licence: of the weights that the encoder began with, for the manifest.
         data_licence: what pictures and captions may be used for, for the manifest.
         model_card: Markdown file for people, which goes into the bundle as `model-card.md`.
+        neighbours: at most so many training pictures, spread evenly over all, go into the bundle as what the encoder
+            saw in them, with their captions, to be shown beside new captions ("because of these"); 0 puts in none. Who
+            has the bundle can read these captions.
     """
 
     quantize: str = "none"
@@ -287,10 +291,13 @@ class ExportConfig:
     encoder_licence: str = ""
     data_licence: str = ""
     model_card: str = ""
+    neighbours: int = 0
 
     def __post_init__(self) -> None:
         check_types(self)
         one_of("quantize", self.quantize, QUANTIZATIONS)
+        expected = f"0 (none) to {MAX_NEIGHBOURS} pictures"
+        require(0 <= self.neighbours <= MAX_NEIGHBOURS, "neighbours", self.neighbours, expected)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def build(config: BuildConfig, workspace: Workspace) -> None:
                 "bundle",
                 _facts(config.export, model_card=model_card),
                 [folder.bundle / MANIFEST],
-                partial(make_bundle, config, folder),
+                partial(make_bundle, config, folder, threads=threads),
             ),
             Stage(
                 "report",

@@ -16,6 +16,7 @@ from captioner.pipeline.encoders import captioner_named
 from captioner.pipeline.evaluate import CONFIDENCE, SCORES
 from captioner.pipeline.export import GRAPHS, GRAPHS_AND_WEIGHTS
 from captioner.pipeline.features import Features
+from captioner.pipeline.neighbours import write_neighbours
 from captioner.pipeline.origin import origin_of
 from captioner.pipeline.train import RECORD, folders_in
 from captioner.pipeline.workspace import Workspace, read_json, read_lines
@@ -26,7 +27,7 @@ LIBRARIES = ("torch", "lightning", "transformers", "onnx", "onnxruntime", "numpy
 UNKNOWN_LICENCE = "not recorded: see where they come from"
 
 
-def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
+def make_bundle(config: BuildConfig, workspace: Workspace, *, threads: int) -> str:
     """Save the bundle, and load it once to see that it is whole.
 
     Raises:
@@ -69,6 +70,7 @@ def make_bundle(config: BuildConfig, workspace: Workspace) -> str:
     files = {name: workspace.graphs / name for name in names}
     if config.export.model_card:
         files[MODEL_CARD] = Path(config.export.model_card)
+    files |= write_neighbours(workspace, config.export.neighbours, threads=threads)
     save_bundle(workspace.bundle, manifest, vocabulary, files)
     load_bundle(workspace.bundle)
     size = sum(path.stat().st_size for path in workspace.bundle.iterdir())

@@ -38,6 +38,7 @@ from captioner.metrics.table import format_table
 from captioner.metrics.tutorial import tutorial_bleu
 from captioner.pipeline.exported import AT_ONCE, Exported, batches
 from captioner.pipeline.workspace import Workspace, read_lines, write_json, write_text
+from captioner.runtime.neighbours import directions
 from captioner.text.vocabulary import Vocabulary
 from captioner.types import Candidate, Score
 
@@ -163,7 +164,7 @@ def _truth(predictions: Mapping[str, str], judge: Judge | None) -> tuple[Score, 
 
 def _nearest(model: Exported, pictures: Sequence[Mapping[str, Any]], pairs: CaptionPairs, workspace: Workspace) -> Line:
     """The caption of the training picture that is nearest in feature space, by cosine (Devlin et al. 2015)."""
-    wanted = np.concatenate([_unit(model.see(rows)) for rows in batches(pictures)])  # (pictures, channels)
+    wanted = np.concatenate([directions(model.see(rows)) for rows in batches(pictures)])  # (pictures, channels)
     training = list(read_lines(workspace.pictures("train")))
     best = np.full(len(wanted), -np.inf)
     place = np.zeros(len(wanted), np.int64)
@@ -171,7 +172,7 @@ def _nearest(model: Exported, pictures: Sequence[Mapping[str, Any]], pairs: Capt
         list(batches(training, _TRAINING_AT_ONCE)), desc="  nearest", leave=False, disable=not sys.stderr.isatty()
     )
     for number, rows in enumerate(bar):
-        seen = [_unit(model.see(part)) for part in np.array_split(rows, max(1, len(rows) // AT_ONCE))]
+        seen = [directions(model.see(part)) for part in np.array_split(rows, max(1, len(rows) // AT_ONCE))]
         likeness = wanted @ np.concatenate(seen).T  # (pictures, training pictures)
         closest = likeness.argmax(axis=1)
         likeness = likeness[np.arange(len(wanted)), closest]
@@ -186,13 +187,6 @@ def _nearest(model: Exported, pictures: Sequence[Mapping[str, Any]], pairs: Capt
         "of the training picture whose feature is nearest (cosine), the caption most like its others",
         score_with_intervals(pairs.with_predictions(captions)),
     )
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    """Features, averaged over regions where there are any, at length 1: float32 (pictures, channels)."""
-    pooled = features.mean(axis=1) if features.ndim == 3 else features
-    unit: np.ndarray = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def _likelihoods(model: Exported, pictures: Sequence[Mapping[str, Any]]) -> tuple[Score, ...]:

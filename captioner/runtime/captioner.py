@@ -21,9 +21,12 @@ from captioner.errors import BundleError, CaptionerError, ConfigError
 from captioner.evaluation.confidence import Confidence
 from captioner.images import Picture, load_image
 from captioner.runtime.graphs import CaptionGraphs
+from captioner.runtime.neighbours import Neighbour, Neighbours
 from captioner.runtime.onnx_step import ATTENDED
 from captioner.types import Candidate, Caption, CaptionCandidate, Word
 
+MAX_NEIGHBOURS = 100
+"""The most training pictures that are named beside a picture."""
 MUST_SAY, MUST_NOT_SAY = "must_say", "must_not_say"
 BATCH = 3
 """Pictures that are captioned together. With 16 a folder is quicker by a twentieth at most, and takes 50 MB more."""
@@ -51,6 +54,7 @@ class Captioner:
                 [each.steps for each in self.graphs], [each.feature_shape for each in self.graphs]
             )
             self.confidence = None
+        self._neighbours: Neighbours | None = None  # read when they are asked for
         for each in others:
             if each.vocabulary.fingerprint != bundle.vocabulary.fingerprint:
                 raise BundleError(
@@ -174,6 +178,26 @@ class Captioner:
                 f"the {where.shape[1]} regions that it looks at are no square, and have no place in a picture"
             )
         return where.reshape(len(where), side, side)
+
+    def neighbours(self, picture: Picture, count: int = 5) -> tuple[Neighbour, ...]:
+        """The training pictures that look most like a picture to the encoder, with their captions, the nearest first.
+
+        Args:
+            picture: as for `caption`.
+            count: how many, at most.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            ConfigError: `count` is out of range, or the bundle keeps no training pictures (`--neighbours` of a build).
+            BundleError: what it keeps of them is not usable.
+        """
+        check_count("count", count, MAX_NEIGHBOURS)
+        if self._neighbours is None:
+            graphs = self.graphs[0]
+            self._neighbours = Neighbours.load(graphs.bundle, graphs.feature_shape[-1])
+        if self._neighbours is None:
+            raise ConfigError("this captioner keeps no training pictures; build it with --neighbours N")
+        return self._neighbours.nearest(self.graphs[0].see(self.look(picture)[:1]), count)
 
     def check_options(self, **options: Any) -> None:
         """Raise ConfigError when one of the options for `caption` is unknown, of the wrong type or out of range."""

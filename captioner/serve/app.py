@@ -74,6 +74,12 @@ class _Routes:
             openapi_extra=schema.body(schema.RAW_BODY),
         )(self.explanations)
         app.post(
+            "/v1/neighbours",
+            summary="Training pictures that look alike, by their captions",
+            responses=schema.answers(schema.Neighbours, schema.NEIGHBOURS_EXAMPLE, 404, *_ALWAYS),
+            openapi_extra=schema.body(schema.RAW_BODY),
+        )(self.neighbours)
+        app.post(
             "/v1/corrections",
             summary="Keep a better caption, to learn from",
             responses=schema.answers(schema.Saved, None, 404, *_ALWAYS),
@@ -112,6 +118,20 @@ class _Routes:
         with self._reader(request) as reader:
             upload = await self._read(reader, None)
             head = {"job": "explain", "text": text}
+            (found,) = await self._service.work(head, upload.files, lambda: _gone(request))
+        return _json(found)
+
+    async def neighbours(self, request: Request, query: Annotated[schema.NeighbourQuery, Query()]) -> Response:
+        """Tell which training pictures look most like a picture, by what people wrote for them."""
+        if not self._bundles[0].keeps_neighbours:
+            raise Problem(
+                404, "no_neighbours", "this captioner keeps no training pictures; see --neighbours of a build"
+            )
+        if query.count > (most := self._service.limits.neighbours):
+            raise Problem(422, "config", f"count is {query.count}; this service takes 1 to {most}")
+        with self._reader(request) as reader:
+            upload = await self._read(reader, None)
+            head = {"job": "neighbours", "count": query.count}
             (found,) = await self._service.work(head, upload.files, lambda: _gone(request))
         return _json(found)
 

@@ -9,6 +9,8 @@ from typing import Any
 from captioner.config.checks import check_types, require
 from captioner.config.decode import MAX_BEAM, MAX_LENGTH
 
+MAX_NEIGHBOURS = 100
+"""The most that a captioner names; importing that would cost time too."""
 FILE_BYTES = 20_000_000
 """The most that `captioner.images` reads; importing that would cost `--help` its time."""
 BODY_BYTES = 20 * 2**20
@@ -28,6 +30,7 @@ class Limits:
         small_pieces: pieces that a body may come in though they have fewer than 64 bytes on average; more is 400.
         max_beam: captions searched side by side that a client may ask for; more is 422.
         max_tokens: tokens of a caption that a client may ask for; more is 422.
+        neighbours: training pictures that a client may ask for beside a picture; more is 422.
         queue: requests that wait for a worker; beyond it 429.
         buffered_bytes: bytes of all bodies that are in memory together; beyond it 503.
         corrections_bytes: bytes of the file of corrections; beyond it 507.
@@ -49,6 +52,7 @@ class Limits:
     small_pieces: int = 4096
     max_beam: int = 20
     max_tokens: int = 100
+    neighbours: int = 20
     queue: int = 32
     buffered_bytes: int = 256 * 2**20
     corrections_bytes: int = 4 * 2**30
@@ -71,6 +75,7 @@ class Limits:
                 require(1 <= value <= 2**40, field.name, value, "1 or more")
         require(self.max_beam <= MAX_BEAM, "max_beam", self.max_beam, f"1 to {MAX_BEAM}")
         require(self.max_tokens <= MAX_LENGTH, "max_tokens", self.max_tokens, f"1 to {MAX_LENGTH}")
+        require(self.neighbours <= MAX_NEIGHBOURS, "neighbours", self.neighbours, f"1 to {MAX_NEIGHBOURS}")
         require(self.file_bytes <= FILE_BYTES, "file_bytes", self.file_bytes, f"1 to {FILE_BYTES:,}")
 
     def to_json(self) -> Mapping[str, Any]:

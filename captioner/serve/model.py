@@ -50,6 +50,7 @@ def description(
         "options": {name: decode[name] for name in _DECODE},
         "confidence": manifest.confidence is not None and len(bundles) == 1,
         "attention": attention,
+        "neighbours": bundles[0].keeps_neighbours,
         "scores": [
             {name: row[name] for name in ("name", "value", "split", "search", "interval") if name in row}
             for row in (manifest.scores if len(bundles) == 1 else ())

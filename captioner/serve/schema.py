@@ -32,6 +32,14 @@ class ExplanationQuery(BaseModel):
     ] = None
 
 
+class NeighbourQuery(BaseModel):
+    """Options of `POST /v1/neighbours`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: Annotated[int, Field(ge=1, description="How many training pictures, at most.")] = 5
+
+
 class Candidate(BaseModel):
     """One caption that was proposed."""
 
@@ -92,6 +100,19 @@ class Explanation(BaseModel):
     maps: list[list[float]]
 
 
+class Neighbour(BaseModel):
+    """A training picture that looks alike to the encoder, by what people wrote for it."""
+
+    similarity: float
+    captions: list[str]
+
+
+class Neighbours(BaseModel):
+    """The answer of `POST /v1/neighbours`, the nearest first."""
+
+    neighbours: list[Neighbour]
+
+
 class Saved(BaseModel):
     """The answer of `POST /v1/corrections`."""
 
@@ -128,6 +149,9 @@ CAPTIONS_EXAMPLE: dict[str, Any] = {
         }
     ],
     "model": {"name": "pretrained", "id": "0c5c9fa2d3b1a7e4"},
+}
+NEIGHBOURS_EXAMPLE: dict[str, Any] = {
+    "neighbours": [{"similarity": 0.8137, "captions": ["A dog runs over a meadow.", "A brown dog in high grass."]}]
 }
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 RAW_BODY: dict[str, Any] = {"image/*": _BYTES, "application/octet-stream": _BYTES}

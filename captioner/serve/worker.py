@@ -104,6 +104,8 @@ def _answer(model: Captioner, head: dict[str, Any], parts: Sequence[bytes]) -> d
             return {"explanation": {}}
         if head["job"] == "explain":
             return {"explanation": _explained(model, pictures[0], head["text"])}
+        if head["job"] == "neighbours":
+            return {"explanation": _neighbours(model, pictures[0], head["count"])}
         return {"captions": _captioned(model, pictures, head["options"], head["min_confidence"])}
     except CaptionerError as error:
         return {"failed": error.message, "code": error.code, "is_of_picture": isinstance(error, ImageError)}
@@ -138,6 +140,11 @@ def _entry(result: Caption | CaptionerError, least: float) -> dict[str, Any]:
         for word in result.words
     ]
     return {**fields, "words": words, "error": None}
+
+
+def _neighbours(model: Captioner, picture: Picture, count: int) -> dict[str, Any]:
+    found = model.neighbours(picture, count)
+    return {"neighbours": [{"similarity": round(each.similarity, 6), "captions": each.captions} for each in found]}
 
 
 def _probability(log_prob: float) -> float:

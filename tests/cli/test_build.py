@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import re
 import shutil
@@ -21,9 +22,11 @@ from filelock import FileLock  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+import captioner  # noqa: E402
 from captioner.bundle import load_bundle, newest_bundle  # noqa: E402
 from captioner.cli.build import main, parse  # noqa: E402
 from captioner.config.build import BuildConfig  # noqa: E402
+from captioner.datasets.registry import open_dataset  # noqa: E402
 from captioner.training.checkpoint import load_checkpoint  # noqa: E402
 
 OWN_SCENES = (*SMALL, f"--config={ROOT / 'configs' / 'scenes.yaml'}")
@@ -286,6 +289,29 @@ def test_other_training_options_train_afresh_and_leave_the_features(built, capsy
     assert "going on from" in errors
     assert "epoch 1/1" not in errors
     assert load_bundle(Path("runs/scenes/bundle")).manifest.decoder["hidden"] == 16
+
+
+def test_training_pictures_go_into_the_bundle_when_they_are_asked_for(built, capsys, monkeypatch, tmp_path):
+    shutil.copytree(built.cwd, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    recipe = f"--config={ROOT / 'configs' / 'scenes.yaml'}"
+    status, _, errors = build(capsys, recipe, *SMALL, "--neighbours", "1000000")
+    assert status == 0, errors
+    assert stages_done(errors) == {stage: stage in ("bundle", "report") for stage in STAGES}
+    lines = Path("runs/scenes/prepared/train/pictures.jsonl").read_text(encoding="utf-8").splitlines()
+    training = [json.loads(line) for line in lines]
+    dataset = {record.image_id: record for record in open_dataset("scenes").records("train")}
+    model = captioner.load("runs/scenes/bundle")
+    for picture in training[:3]:  # each is its own nearest
+        nearest = model.neighbours(dataset[picture["image_id"]].source.read_bytes(), 1)[0]
+        assert nearest.captions == tuple(picture["captions"])
+        assert nearest.similarity == pytest.approx(1, abs=2e-3)
+
+    status, _, errors = build(capsys, recipe, *SMALL, "--neighbours", "7")
+    assert status == 0, errors
+    assert (
+        len(captioner.load("runs/scenes/bundle").neighbours(dataset[picture["image_id"]].source.read_bytes(), 99)) == 7
+    )
 
 
 @pytest.mark.parametrize("place", ["training", "bundle", "report"])

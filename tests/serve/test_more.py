@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 from servers import entries, picture, problem, running
 
 import captioner
@@ -90,6 +92,34 @@ def test_a_captioner_without_attention_is_explained_by_occlusion(tmp_path):
     assert all(len(each) == 49 for each in found["maps"])
 
 
+def test_training_pictures_that_look_alike_are_told_where_the_bundle_keeps_some(server, tmp_path):
+    pytest.importorskip("onnx")
+    from graphs import COLOURS, save_captioner, save_neighbours
+
+    folder = save_captioner(tmp_path, more=save_neighbours(tmp_path))
+    red, blue = plain(200, 10, 10), plain(10, 10, 200)
+    with running(tmp_path, "--workers=1", f"--model={folder}") as other, other.client() as client:
+        assert client.get("/v1/model").json()["neighbours"] is True
+        for data, colour in ((red, "red"), (blue, "blue")):
+            found = client.post("/v1/neighbours?count=2", content=data, headers=JPEG).json()["neighbours"]
+            assert [each["captions"] for each in found][:1] == [[f"a {colour} wall", f"all {colour}"]]
+            assert len(found) == 2
+            assert 1 >= found[0]["similarity"] > found[1]["similarity"]
+        assert len(client.post("/v1/neighbours", content=red, headers=JPEG).json()["neighbours"]) == len(COLOURS)
+        problem(client.post("/v1/neighbours?count=21", content=red, headers=JPEG), 422, "config")
+        problem(client.post("/v1/neighbours?count=0", content=red, headers=JPEG), 422, "config")
+        problem(client.post("/v1/neighbours", content=b"none", headers=JPEG), 422, "unsupported")
+    with server.client() as client:
+        assert client.get("/v1/model").json()["neighbours"] is False
+        problem(client.post("/v1/neighbours", content=red, headers=JPEG), 404, "no_neighbours")
+
+
+def plain(*colour):
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_the_model_is_described(server, model):
     with server.client() as client:
         found = client.get("/v1/model").json()
@@ -125,7 +155,8 @@ def test_the_schema_names_all_routes_and_has_examples(server):
     with server.client() as client:
         schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
-        "/v1/captions", "/v1/explanations", "/v1/corrections", "/v1/model", "/healthz", "/readyz", "/metrics",
+        "/v1/captions", "/v1/explanations", "/v1/neighbours", "/v1/corrections", "/v1/model", "/healthz", "/readyz",
+        "/metrics",
     }  # fmt: skip
     answers = schema["paths"]["/v1/captions"]["post"]["responses"]
     assert answers["200"]["content"]["application/json"]["example"]["captions"][0]["caption"]

@@ -41,6 +41,31 @@ def model():
     return captioner.load("pretrained")
 
 
+def test_because_of_these_names_the_training_pictures_that_look_alike(browser, tmp_path):
+    pytest.importorskip("onnx")
+    from graphs import save_captioner, save_neighbours
+
+    folder = save_captioner(tmp_path, more=save_neighbours(tmp_path))
+    with running(tmp_path, "--workers=1", f"--model={folder}") as server, opened(browser, server) as tab:
+        choose(tab, 1, 2)
+        card = tab.locator(".picture").first
+        expect(card.locator(".neighbours")).to_be_hidden()
+        card.get_by_role("button", name="Because of?").click()
+        expect(card.locator(".neighbours li")).to_have_count(3)
+        with server.client() as client:
+            answer = client.post("/v1/neighbours", content=picture(1), headers={"content-type": "image/jpeg"}).json()
+        told = [each["captions"][0] for each in answer["neighbours"]]
+        assert card.locator(".neighbours li span[dir]").all_inner_texts() == told
+        expect(card.locator(".neighbours")).to_be_focused()
+        expect(card.get_by_role("button", name="Because of?")).to_be_hidden()
+        expect(tab.locator(".picture").nth(1).locator(".neighbours")).to_be_hidden()
+
+
+def test_a_captioner_without_training_pictures_offers_none(tab):
+    choose(tab, 1)
+    expect(tab.locator(".likens")).to_be_hidden()
+
+
 def said(card) -> str:
     return card.locator(".caption").inner_text()
 

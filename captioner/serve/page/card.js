@@ -43,6 +43,7 @@ export class Card {
     this.tell("done", "");
     for (const name of [".caption", ".facts", ".actions"]) this.part(name).hidden = false;
     this.part(".sentence").textContent = caption;
+    this.part(".likens").hidden = !this.#actions.hasNeighbours || !this.part(".neighbours").hidden;
     this.part("img").alt = caption;
     this.part(".reverts").hidden = caption === entry.caption;
     this.element.classList.toggle("corrected", caption !== entry.caption);
@@ -74,6 +75,22 @@ export class Card {
     this.#point(place);
   }
 
+  // What people wrote for the training pictures that look most alike: one line a picture, all of its captions as a hint.
+  showNeighbours(neighbours) {
+    const rows = neighbours.map(({ similarity, captions }) => {
+      const row = document.createElement("li");
+      const text = document.createElement("span");
+      text.dir = "auto";
+      text.textContent = captions[0] ?? "";
+      text.title = captions.join("\n");
+      row.append(text, ...this.#measured(similarity, similarity));
+      return row;
+    });
+    this.part(".neighbours ol").replaceChildren(...rows);
+    this.part(".neighbours").hidden = rows.length === 0;
+    this.part(".likens").hidden = true;
+  }
+
   removed() {
     URL.revokeObjectURL(this.part("img").src);
   }
@@ -89,7 +106,7 @@ export class Card {
     image.src = URL.createObjectURL(file);
     this.part(".name").textContent = path;
     this.part(".name").title = path;
-    const names = { ".remove": `Remove ${path}`, ".copies": `Copy the caption of ${path}`, ".retries": `Try again: ${path}`, ".explains": `Where from? Show where each word for ${path} comes from`, ".reverts": `Undo the correction of ${path}`, textarea: `Caption of ${path}` };
+    const names = { ".remove": `Remove ${path}`, ".copies": `Copy the caption of ${path}`, ".retries": `Try again: ${path}`, ".explains": `Where from? Show where each word for ${path} comes from`, ".likens": `Because of? Show the captions of training pictures that look like ${path}`, ".reverts": `Undo the correction of ${path}`, textarea: `Caption of ${path}` };
     for (const [selector, name] of Object.entries(names)) this.part(selector).setAttribute("aria-label", name);
     this.part(".remove").title = "Remove";
   }
@@ -101,6 +118,7 @@ export class Card {
     on(".retries", "click", () => this.#actions.retry(picture));
     on(".copies", "click", () => this.#actions.copy(picture));
     on(".explains", "click", () => this.#actions.explain(picture));
+    on(".likens", "click", () => this.#actions.liken(picture));
     on(".reverts", "click", () => {
       this.#actions.correct(picture, picture.entry.caption);
       this.part(".edits").focus();
@@ -187,18 +205,23 @@ export class Card {
     button.dir = "auto";
     button.textContent = caption;
     button.title = "Use this caption";
-    const meter = this.part(".meter").cloneNode(true);
-    meter.classList.remove("none");
-    meter.querySelector(".fill").setAttribute("width", String((METER * probability) / most));
-    const share = document.createElement("span");
-    share.className = "share";
-    share.textContent = percent(probability);
-    row.append(button, meter, share);
+    row.append(button, ...this.#measured(probability, probability / most));
     button.addEventListener("click", () => {
       this.#actions.correct(this.#picture, caption);
       this.part(".edits").focus();
     });
     return row;
+  }
+
+  // A meter filled to a share, 0 to 1, and a number beside it.
+  #measured(number, share) {
+    const meter = this.part(".meter").cloneNode(true);
+    meter.classList.remove("none");
+    meter.querySelector(".fill").setAttribute("width", String(METER * Math.max(0, share)));
+    const text = document.createElement("span");
+    text.className = "share";
+    text.textContent = percent(number);
+    return [meter, text];
   }
 
   // The words that are known: those of an explanation, else those of the captioner's own caption.

@@ -21,6 +21,7 @@ const cards = new Map(); // by picture
 const service = new Service(askToken);
 const captioning = new Queue(AT_ONCE, caption, showProgress);
 const explaining = new Queue(1, explain, () => {});
+const likening = new Queue(1, liken, () => {});
 let model = null; // what the service tells of itself
 let asking = null; // while it is asked
 let serial = 0;
@@ -32,6 +33,7 @@ function learn() {
     (found) => {
       model = found;
       actions.hasAttention = found.attention === true;
+      actions.hasNeighbours = found.neighbours === true;
       actions.isCenter = found.framing === "center";
       byId("trouble").hidden = true;
       showAbout(found);
@@ -117,10 +119,22 @@ async function explain(picture, signal) {
   }
 }
 
+async function liken(picture, signal) {
+  const card = cards.get(picture);
+  try {
+    const { neighbours } = await service.neighbours(picture.sent, signal);
+    card.showNeighbours(neighbours);
+    card.part(".neighbours").focus();
+  } catch (error) {
+    if (error.name !== "AbortError") card.note(sentence(error), true);
+  }
+}
+
 // ---- what can be done with a picture ----
 
 const actions = {
   hasAttention: false,
+  hasNeighbours: false,
   isCenter: false,
   remove(picture) {
     const next = cards.get(picture).element.nextElementSibling ?? cards.get(picture).element.previousElementSibling;
@@ -148,6 +162,9 @@ const actions = {
     if (picture.isExplained === picture.caption) return;
     picture.isExplained = picture.caption; // asked for
     explaining.add(picture);
+  },
+  liken(picture) {
+    likening.add(picture);
   },
   // What is wrong with a caption that somebody wrote; empty when nothing is.
   objection(text) {
@@ -217,6 +234,7 @@ function enqueue(picture) {
 function forget(picture) {
   captioning.stop(picture);
   explaining.stop(picture);
+  likening.stop(picture);
   const card = cards.get(picture);
   card.element.remove();
   card.removed();

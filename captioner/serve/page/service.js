@@ -36,6 +36,10 @@ export class Service {
     return this.#send("/v1/explanations", picture, { text }, signal, waits);
   }
 
+  neighbours(picture, signal, waits) {
+    return this.#send("/v1/neighbours", picture, {}, signal, waits);
+  }
+
   correct(picture, caption, was, signal, waits) {
     const body = new FormData();
     body.append("file", picture, "picture");
