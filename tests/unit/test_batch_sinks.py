@@ -167,6 +167,17 @@ def test_a_file_of_something_else_is_refused_and_left_alone(sink, tmp_path):
     assert (tmp_path / "mine").read_text() == "name,age\nAda,36\n"
 
 
+@pytest.mark.parametrize("text", ['[\n  {"a": 1}\n]\n', '{"images": [], "annotations": []}', "my notes\n", "notes"])
+def test_json_of_something_else_is_refused_and_left_alone(text, tmp_path):
+    (tmp_path / "mine.json").write_text(text)
+    sink = make_sink(Output(out=str(tmp_path / "mine.json")), tmp_path)
+    with pytest.raises(CaptionerError, match=r"mine.json holds something else than captions; choose another name"):
+        sink.peek()
+    with pytest.raises(CaptionerError, match=r"choose another name"), sink:
+        pass
+    assert (tmp_path / "mine.json").read_text() == text
+
+
 class Images(HTMLParser):
     """What a browser finds in a page."""
 
@@ -204,6 +215,18 @@ def test_a_large_gallery_has_pages_that_know_each_other(tmp_path):
     with GallerySink(tmp_path / "out.html", tmp_path, fresh=True) as sink:
         sink.write(outcomes(names[:2]))
     assert sorted(path.name for path in tmp_path.glob("*.html")) == ["out.html"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "index-2.html", "index-3.html"])
+def test_a_gallery_neither_writes_over_nor_removes_a_page_of_somebody_else(name, tmp_path):
+    (tmp_path / name).write_text("<!doctype html><title>mine</title>")
+    (tmp_path / "index-old.html").write_text("no page of any gallery")
+    for fresh in (False, True):
+        sink = GallerySink(tmp_path / "index.html", tmp_path, fresh=fresh)
+        with pytest.raises(CaptionerError, match=rf"{name} is no page of a gallery; choose another name"), sink:
+            pass
+    assert (tmp_path / name).read_text() == "<!doctype html><title>mine</title>"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(
