@@ -9,7 +9,7 @@ import threading
 import pytest
 from batch_fakes import ReadingCaptioner
 
-from captioner.batch.changes import undo
+from captioner.batch.changes import Journal, undo
 from captioner.batch.failures import RETRIES
 from captioner.batch.job import Plan, run_job
 from captioner.batch.lock import locked
@@ -20,6 +20,7 @@ from captioner.batch.sinks.sidecar import SidecarSink
 from captioner.batch.sources import FilesSource, FolderSource, SeveralSources
 from captioner.batch.walk import Which
 from captioner.errors import CaptionerError
+from captioner.metadata.splice import Splice
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_files_that_vanish_and_change_while_the_job_runs_are_one_line_each(folde
         """Deletes and replaces what it is about to be asked for."""
 
         def iter_results(self, pictures, **options):
-            (folder / "049.jpg").unlink()
+            (folder / "sub" / "048.jpg").unlink()
             (folder / "047.jpg").write_text("bad now")
             (folder / "046.jpg").unlink()
             (folder / "046.jpg").mkdir()
@@ -274,6 +275,42 @@ def test_a_file_that_must_not_be_written_is_one_failure(folder):
     finally:
         (folder / "sub").chmod(0o700)
     assert summary.failed["unwritable"] > 10
+
+
+@pytest.mark.parametrize("kind", ["sidecar", "metadata"])
+def test_a_place_where_nothing_can_be_written_is_one_failure_and_stops_nothing(kind, tmp_path):
+    for name in ("a.jpg", f"{'b' * 249}.bmp", f"{'b' * 249}.jpg", "c.jpg", "d.jpg"):
+        (tmp_path / name).write_text("picture")
+    (tmp_path / "c.txt").mkdir()
+    (tmp_path / "c.jpg.xmp").mkdir()
+    sink = SidecarSink(tmp_path, "skip") if kind == "sidecar" else MetadataSink(tmp_path, "skip")
+    summary = job(tmp_path, sink)
+    assert (summary.captioned, summary.failed) == (2, {"unwritable": 3})
+    assert len(lines(tmp_path / ".captioner.failures.jsonl")) == 3
+    (tmp_path / "c.txt").rmdir()
+    (tmp_path / "c.jpg.xmp").rmdir()
+    assert job(tmp_path, sink).failed_before == 3
+    assert job(tmp_path, sink, retry="temporary").captioned == 1
+
+
+def test_a_picture_that_vanishes_before_its_caption_is_written_into_it_is_one_failure(folder):
+    class Vanishing(ReadingCaptioner):
+        def iter_results(self, pictures, **options):
+            yield from super().iter_results(pictures, **options)
+            (folder / "sub" / "048.jpg").unlink()
+
+    assert job(folder, MetadataSink(folder, "skip"), Vanishing()).failed == {"corrupt": 2, "unwritable": 1}
+
+
+def test_a_change_that_could_not_be_made_is_not_noted(tmp_path):
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.change(tmp_path / "a.txt", None, [Splice(0, 0, b"a")])
+        before = (tmp_path / JOURNAL).read_bytes()
+        with pytest.raises(FileNotFoundError):
+            journal.change(tmp_path / "gone" / "b.txt", None, [Splice(0, 0, b"b")])
+        assert (tmp_path / JOURNAL).read_bytes() == before
+        journal.change(tmp_path / "c.txt", None, [Splice(0, 0, b"c")])
+    assert [fields["path"] for fields in lines(tmp_path / JOURNAL)] == ["a.txt", "c.txt"]
 
 
 def test_metadata_of_what_is_no_picture_to_it_goes_beside_it(folder):

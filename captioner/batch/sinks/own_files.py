@@ -8,6 +8,7 @@ Knows no kind of file.
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 from abc import abstractmethod
@@ -25,6 +26,10 @@ EXISTING = ("skip", "overwrite", "append", "prepend")
 PAPERS = ".captioner"
 JOURNAL = f"{PAPERS}.journal.jsonl"
 _JOB = f"{PAPERS}.job.json"
+
+
+_OF_ONE_PICTURE = (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""What the system says of one file, and not of the disk: it is logged, and the others go on."""
 
 
 class OwnFiles:
@@ -79,9 +84,12 @@ class OwnFiles:
         for outcome in outcomes:
             try:
                 self.write_one(outcome, self._journal, key=json.dumps(outcome.item.key), job=self._job)
-            except PermissionError as error:
-                message = f"{outcome.item.source.name}: cannot be written ({error.strerror}); check its permissions"
-                refused.append(Outcome(outcome.item, CaptionerError(message, code="unwritable")))
+            except _OF_ONE_PICTURE as error:
+                refused.append(Outcome(outcome.item, _unwritable(outcome.item, error)))
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                refused.append(Outcome(outcome.item, _unwritable(outcome.item, error)))
             except CaptionerError as error:
                 refused.append(Outcome(outcome.item, error))
             else:
@@ -118,3 +126,8 @@ class OwnFiles:
             if not is_last or self._journal.was_made(target, fields):
                 self._done.add(json.loads(fields["key"]))
             is_last = False
+
+
+def _unwritable(item: Item, error: OSError) -> CaptionerError:
+    message = f"{item.source.name}: its caption cannot be written ({error.strerror}); check names and permissions"
+    return CaptionerError(message, code="unwritable")
