@@ -238,6 +238,15 @@ def test_existing_texts_are_changed_once_however_often_the_job_is_stopped(folder
     assert texts(folder)["002.txt"].count("picture") == (1 if existing == "overwrite" else 2)
 
 
+def test_a_job_of_another_kind_does_not_go_on_with_one_that_was_stopped(folder):
+    with pytest.raises(KeyboardInterrupt):
+        job(folder, SidecarSink(folder, "overwrite"), ReadingCaptioner(40))
+    assert job(folder, MetadataSink(folder, "overwrite", ("alt",)), ReadingCaptioner()).captioned == 48
+    with pytest.raises(KeyboardInterrupt):
+        job(folder, MetadataSink(folder, "overwrite", ("alt",)), ReadingCaptioner(40))
+    assert job(folder, MetadataSink(folder, "overwrite", ("description",)), ReadingCaptioner()).captioned == 48
+
+
 def test_undo_restores_every_file_but_those_that_changed_since(folder, tmp_path):
     (folder / "001.txt").write_bytes(b"mine\r\n\xff")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -36,6 +36,8 @@ class OwnFiles:
     """A `Sink` that changes or makes one file for each picture."""
 
     place: str
+    fields: tuple[str, ...] = ()
+    """Of a picture's metadata, which of them are written."""
 
     def __init__(self, folder: Path, existing: str) -> None:
         """Write into files below `folder`."""
@@ -106,15 +108,16 @@ class OwnFiles:
     def _begin_or_go_on(self) -> str:
         """The name of the job: that of one that was killed, whose finished pictures are left alone, or a new one."""
         path = self._folder_of_papers / _JOB
+        kind = {"existing": self.existing, "place": self.place, "fields": list(self.fields)}
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             found = None
-        if isinstance(found, dict) and found.get("existing") == self.existing and isinstance(found.get("job"), str):
+        if isinstance(found, dict) and found == {**kind, "job": found.get("job")}:
             self._take_up(found["job"])
             return str(found["job"])
         job = secrets.token_hex(8)
-        path.write_text(json.dumps({"job": job, "existing": self.existing}), encoding="utf-8")
+        path.write_text(json.dumps({**kind, "job": job}), encoding="utf-8")
         return job
 
     def _take_up(self, job: str) -> None:
