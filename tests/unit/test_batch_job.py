@@ -218,6 +218,18 @@ def test_texts_can_go_into_a_folder_of_their_own(folder, tmp_path):
     assert texts(tmp_path / "texts")["sub/003.txt"] == "picture 3\n"
 
 
+def test_texts_of_pictures_that_are_named_go_below_their_folder_and_never_out_of_it(tmp_path, monkeypatch):
+    for place in ("here/sub/a.jpg", "here/b.jpg", "elsewhere/c.jpg"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("picture")
+    monkeypatch.chdir(tmp_path / "here")
+    source = FilesSource((str(tmp_path / "here/sub/a.jpg"), "b.jpg", "../elsewhere/c.jpg"), Which())
+    summary = run_job(source, ReadingCaptioner(), SidecarSink(source.home, "skip", folder=tmp_path / "texts"), Plan())
+    assert (summary.captioned, summary.failed) == (2, {"output": 1})
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")}
+    assert found == {"texts/sub/a.txt", "texts/b.txt"}
+
+
 @pytest.mark.parametrize(
     ("existing", "expected"),
     [("overwrite", "picture 1\n"), ("append", "mine\npicture 1\n"), ("prepend", "picture 1\nmine\n")],
