@@ -4,7 +4,9 @@ import csv
 import html
 import json
 import os
+import resource
 import sqlite3
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -147,6 +149,35 @@ def test_a_part_of_parquet_that_was_finished_when_the_process_was_killed_is_not_
         sink.write([each for each in given if not sink.has(each.item)])
     assert read("parquet", tmp_path) == expected("parquet", given)
     assert not (tmp_path / "out.parquet" / "_unfinished.jsonl").exists()
+
+
+def test_captions_that_wait_for_a_part_survive_a_next_run_that_can_write_nothing(tmp_path):
+    pytest.importorskip("pyarrow")
+    kept = tmp_path / "out.parquet" / "_unfinished.jsonl"
+    with ParquetSink(tmp_path / "out.parquet") as sink:
+        sink.write(outcomes()[:6])
+        before = kept.read_bytes()
+    (tmp_path / "out.parquet" / "part-00000.parquet").unlink()
+    kept.write_bytes(before)  # as if the process had been killed there
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with suppress(OSError), ParquetSink(tmp_path / "out.parquet"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert kept.read_bytes() == before
+
+
+def test_a_table_that_is_damaged_in_its_middle_is_refused_and_not_cut_off_there(tmp_path):
+    path = tmp_path / "out.csv"
+    with CsvSink(path) as sink:
+        sink.write(outcomes(["a.jpg", "b.jpg", "c.jpg"]))
+    damaged = path.read_text().replace("b.jpg,", 'b.jpg,"x"', 1)
+    path.write_text(damaged)
+    with pytest.raises(CaptionerError, match=r"out.csv is damaged in line 3"), CsvSink(path):
+        pass
+    assert path.read_text() == damaged
 
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path):
