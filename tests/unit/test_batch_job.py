@@ -116,6 +116,18 @@ def test_failures_are_tried_again_when_asked_or_when_the_file_is_another_one(fol
     assert not (tmp_path / "out.jsonl.failures.jsonl").exists()
 
 
+def test_a_picture_that_fails_again_as_another_one_is_in_the_log_once(folder, tmp_path):
+    log = tmp_path / "out.jsonl.failures.jsonl"
+    job(folder, JsonLinesSink(tmp_path / "out.jsonl"))
+    before = lines(log)
+    (folder / "007.jpg").write_text("bad once more")
+    assert job(folder, JsonLinesSink(tmp_path / "out.jsonl")).failed == {"corrupt": 1}
+    after = lines(log)
+    assert sorted(each["path"] for each in after) == sorted(each["path"] for each in before)
+    assert {each["version"] for each in after} != {each["version"] for each in before}
+    assert job(folder, JsonLinesSink(tmp_path / "out.jsonl")).failed_before == 2
+
+
 def test_a_picture_that_is_named_twice_is_captioned_once(folder, tmp_path):
     names = FilesSource((str(folder / "001.jpg"), str(folder / "001.jpg"), str(folder)), Which())
     captioner = ReadingCaptioner()
