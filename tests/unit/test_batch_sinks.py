@@ -92,6 +92,19 @@ def test_what_was_written_is_read_by_others_and_found_again(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_is_not_utf8_and_one_that_looks_like_its_escape_are_two(kind, tmp_path):
+    given = outcomes([os.fsdecode(b"a\xff.jpg"), r"a\udcff.jpg", r"a\xff.jpg"])
+    with sink_of(kind, tmp_path) as sink:
+        sink.write(given[:1])
+        assert sink.has(given[0].item)
+        assert not any(sink.has(each.item) for each in given[1:])
+        sink.write(given[1:])
+    assert len(read(kind, tmp_path)) == 3
+    peeked = sink_of(kind, tmp_path).peek()
+    assert all(peeked(each.item) for each in given)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_fresh_begins_anew_and_only_once(kind, tmp_path):
     given = outcomes()
     with sink_of(kind, tmp_path) as sink:
