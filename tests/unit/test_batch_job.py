@@ -21,6 +21,7 @@ from captioner.batch.sources import FilesSource, FolderSource, SeveralSources
 from captioner.batch.walk import Which
 from captioner.errors import CaptionerError
 from captioner.metadata.splice import Splice
+from captioner.runtime.captioner import BATCH
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_second_run_asks_for_nothing_and_still_says_that_some_failed(folder, t
 
 def test_a_job_stopped_again_and_again_gives_what_an_unbroken_one_gives(folder, tmp_path):
     job(folder, JsonLinesSink(tmp_path / "whole.jsonl"))
-    chance, asked = random.Random(0), []
+    chance, asked, repeated = random.Random(0), [], []
     for _ in range(200):
         captioner = ReadingCaptioner(stop_after=chance.randint(0, 20))
         try:
@@ -80,10 +81,12 @@ def test_a_job_stopped_again_and_again_gives_what_an_unbroken_one_gives(folder, 
             with (tmp_path / "out.jsonl").open("ab") as file:
                 file.write(b'{"path": "half'[: chance.randint(0, 14)])
         finally:
+            repeated.append(len(set(captioner.asked) & set(asked)))
             asked += captioner.asked
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert len(lines(tmp_path / "out.jsonl.failures.jsonl")) == 2
     assert set(asked) == {str(path) for path in folder.rglob("*.jpg")}
+    assert 0 < max(repeated) <= BATCH  # what was not written yet when it was stopped, and no more
 
 
 def test_failures_are_tried_again_when_asked_or_when_the_file_is_another_one(folder, tmp_path):
