@@ -25,6 +25,7 @@ class RecordLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w+b" if fresh else "a+b", buffering=0)
         self._repair()
+        self._before = self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         """Close the file."""
@@ -38,10 +39,15 @@ class RecordLog:
         """
         if not records:
             return
+        self._before = self._file.seek(0, os.SEEK_END)
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         append_whole(self._file, lines.encode())
         if durable:
             os.fsync(self._file.fileno())
+
+    def take_back(self) -> None:
+        """Remove what was appended last. Raises OSError when that cannot be."""
+        self._file.truncate(self._before)
 
     def _repair(self) -> None:
         """Cut off what follows the last line end, and lines that are no records before it, from the end backwards."""

@@ -54,7 +54,11 @@ class Journal:
             self._log = RecordLog(self.path)
         name = os.path.relpath(target, self.path.parent)
         self._log.append([{**identity(name), **facts, **notes}], durable=True)
-        _replace(target, new)
+        try:
+            _replace(target, new)
+        except OSError:
+            self._log.take_back()  # else a job that goes on would take it for made
+            raise
 
     def last_first(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """All changes, the last one first: target and record."""

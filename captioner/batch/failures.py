@@ -28,6 +28,7 @@ class Failures:
         self.path = path
         self._keys, self._versions = Keys(), Keys()
         self._forgotten: set[str] = set()
+        self._again: dict[str, str] = {}
         self._rewrite(lambda fields: not _is_tried_again(fields, retry))
         for fields in read_records(path):
             self._add(key_of(fields), fields["version"])
@@ -38,8 +39,8 @@ class Failures:
 
     def __exit__(self, *_: Any) -> None:
         self._log.close()
-        if self._forgotten:
-            self._rewrite(lambda fields: key_of(fields) not in self._forgotten)
+        if self._forgotten or self._again:
+            self._rewrite(self._still_holds)
         if not self.path.stat().st_size:
             self.path.unlink()
 
@@ -52,6 +53,11 @@ class Failures:
         if item.key in self._keys:
             self._forgotten.add(item.key)
 
+    def _still_holds(self, fields: dict[str, Any]) -> bool:
+        """Whether a record is the last one of its picture, and that has no caption."""
+        key, version = key_of(fields), fields["version"]
+        return key not in self._forgotten and self._again.get(key, version) == version
+
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Take outcomes, each of which is an error. Raises OSError when they cannot be written."""
         versions = [outcome.item.source.version for outcome in outcomes]
@@ -59,6 +65,8 @@ class Failures:
             [{**record(each), "version": version} for each, version in zip(outcomes, versions, strict=True)]
         )
         for outcome, version in zip(outcomes, versions, strict=True):
+            if outcome.item.key in self._keys:
+                self._again[outcome.item.key] = version
             self._add(outcome.item.key, version)
 
     def _rewrite(self, stays: Callable[[dict[str, Any]], bool]) -> None:

@@ -11,7 +11,7 @@ from captioner.errors import CaptionerError, printable
 from captioner.runtime.records import caption_fields
 from captioner.types import Caption, ImageSource
 
-TEMPORARY = frozenset({"missing", "unreadable", "bundle", "error"})
+TEMPORARY = frozenset({"missing", "unreadable", "unwritable", "bundle", "error"})
 """Codes of what may be otherwise next time: a file that was away or locked, a captioner that failed. All others lie in
 the picture itself."""
 

@@ -145,6 +145,8 @@ def _caption(source: Source, sink: Sink, arguments: argparse.Namespace, program:
 
     if arguments.watch is not None and (arguments.watch <= 0 or not source.can_be_asked_again):
         raise ConfigError("--watch wants seconds above 0, and folders or files to look at again")
+    if arguments.watch is not None and sink.papers is None:
+        raise ConfigError("--watch wants an output that is kept: on stdout all captions would come again each time")
     if not 0 <= arguments.min_confidence <= 1:
         raise ConfigError(f"--min-confidence is {arguments.min_confidence:g}; expected 0 to 1")
     if arguments.threads is not None:

@@ -33,6 +33,7 @@ KEY_DIGITS = 32
 """Hexadecimal digits of a key: 128 bits tell any two pictures apart."""
 _BLOCK = tarfile.BLOCKSIZE
 _OUR_BEGINNING = re.compile(rb"[0-9a-f]{32}\.")
+_OUR_NAME = re.compile(r"[0-9a-f]{32}\.[a-z]+|apart")
 _END = bytes(2 * _BLOCK)
 _TEXT, _WAS, _APART = ".txt", ".was", "apart"
 _SUFFIXES = ((b"\x89PNG", 0, ".png"), (b"GIF8", 0, ".gif"), (b"WEBP", 8, ".webp"), (b"BM", 0, ".bmp"),
@@ -126,16 +127,17 @@ class Corrections:
         """Read what is there; returns where the last complete group ends."""
         size = os.fstat(self._file.fileno()).st_size
         end = begin = 0
-        group: list[str] = []
         try:
             for member, after in self._members(size):
+                if not _OUR_NAME.fullmatch(member.name):  # what follows the last text is cut off: never somebody else's
+                    raise ConfigError(
+                        f"--corrections {self._path}: {member.name} in it is no correction; choose another file"
+                    )
                 stem, dot, suffix = member.name.rpartition(".")
                 if dot + suffix == _TEXT:
                     text = os.pread(self._file.fileno(), min(member.size, 2**20), member.offset_data)
                     self._captions.setdefault(stem, []).extend(text.decode("utf-8", "replace").split("\n")[:-1])
-                    self._last, end, group = stem, after, []
-                else:
-                    group.append(member.name)
+                    self._last, end = stem, after
                 begin = after
         except tarfile.HeaderError:
             raise ConfigError(

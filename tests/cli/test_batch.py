@@ -170,6 +170,7 @@ def test_a_dry_run_names_what_would_be_done_and_writes_nothing(few, tmp_path):
         (["few", "--out", "x.jsonl", "--beam", "0"], 2, "beam is 0"),
         (["few", "--out", "x.jsonl", "--model", "nomodel"], 1, "there is no such folder"),
         (["few", "--out", "x.jsonl", "--watch", "0"], 2, "--watch wants seconds above 0"),
+        (["few", "--out", "-", "--watch", "1"], 2, "--watch wants an output that is kept"),
         (["few", "--undo"], 2, "nothing to undo"),
         (["few", "--out", "few"], 2, "where captions shall go is not said"),
         (["few", "--to", "csv", "--out", "few"], 1, "few"),

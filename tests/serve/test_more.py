@@ -255,6 +255,23 @@ def test_a_shard_is_written_by_one_service_at_a_time_and_never_when_it_is_none(t
         assert (tmp_path / "notes.txt").read_bytes() == content
 
 
+@pytest.mark.parametrize("names", [["1.jpg", "2.jpg"], ["1.jpg", "1.txt", "2.jpg", "2.json"], ["folder/1.jpg"]])
+def test_an_archive_of_somebody_else_is_refused_and_left_as_it_is(names, tmp_path):
+    from captioner.errors import ConfigError
+    from captioner.serve.corrections import Corrections
+    from captioner.serve.limits import Limits
+
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 700
+            tar.addfile(member, io.BytesIO(b"x" * 700))
+    before = (tmp_path / "photos.tar").read_bytes()
+    with pytest.raises(ConfigError, match=r"1.jpg in it is no correction; choose another file"):
+        Corrections(tmp_path / "photos.tar", Limits())
+    assert (tmp_path / "photos.tar").read_bytes() == before
+
+
 def test_bad_corrections_are_problems_and_leave_nothing(tmp_path):
     options = ("--workers=1", "--corrections=kept.tar", "--corrections-bytes=60000")
     with running(tmp_path, *options) as server, server.client() as client:

@@ -214,6 +214,20 @@ def test_without_attention_the_picture_is_covered_part_by_part_when_asked(browse
         assert tab.locator(".edits").inner_text() == "Correct"
 
 
+def test_an_explanation_that_failed_can_be_asked_for_again(browser, tmp_path):
+    pytest.importorskip("onnx", reason="the library onnx is not installed")
+    from graphs import save_captioner
+
+    folder = save_captioner(tmp_path)
+    with running(tmp_path, "--workers=1", f"--model={folder}") as server, opened(browser, server, unless="504") as tab:
+        choose(tab, 7)
+        tab.route("**/v1/explanations*", lambda route: route.fulfill(status=504), times=1)
+        tab.get_by_role("button", name="Where from?").click()
+        expect(tab.locator(".note")).to_contain_text("the service answered with status 504")
+        tab.get_by_role("button", name="Where from?").click()
+        expect(tab.locator("button.word").first).to_be_visible()
+
+
 def test_a_correction_is_kept_by_the_service_and_can_be_undone(tab, server):
     choose(tab, 8)
     card, own = tab.locator(".picture"), said(tab.locator(".picture"))

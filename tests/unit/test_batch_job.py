@@ -9,7 +9,7 @@ import threading
 import pytest
 from batch_fakes import ReadingCaptioner
 
-from captioner.batch.changes import undo
+from captioner.batch.changes import Journal, undo
 from captioner.batch.failures import RETRIES
 from captioner.batch.job import Plan, run_job
 from captioner.batch.lock import locked
@@ -20,6 +20,8 @@ from captioner.batch.sinks.sidecar import SidecarSink
 from captioner.batch.sources import FilesSource, FolderSource, SeveralSources
 from captioner.batch.walk import Which
 from captioner.errors import CaptionerError
+from captioner.metadata.splice import Splice
+from captioner.runtime.captioner import BATCH
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_a_second_run_asks_for_nothing_and_still_says_that_some_failed(folder, t
 
 def test_a_job_stopped_again_and_again_gives_what_an_unbroken_one_gives(folder, tmp_path):
     job(folder, JsonLinesSink(tmp_path / "whole.jsonl"))
-    chance, asked = random.Random(0), []
+    chance, asked, repeated = random.Random(0), [], []
     for _ in range(200):
         captioner = ReadingCaptioner(stop_after=chance.randint(0, 20))
         try:
@@ -79,10 +81,12 @@ def test_a_job_stopped_again_and_again_gives_what_an_unbroken_one_gives(folder, 
             with (tmp_path / "out.jsonl").open("ab") as file:
                 file.write(b'{"path": "half'[: chance.randint(0, 14)])
         finally:
+            repeated.append(len(set(captioner.asked) & set(asked)))
             asked += captioner.asked
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert len(lines(tmp_path / "out.jsonl.failures.jsonl")) == 2
     assert set(asked) == {str(path) for path in folder.rglob("*.jpg")}
+    assert 0 < max(repeated) <= BATCH  # what was not written yet when it was stopped, and no more
 
 
 def test_failures_are_tried_again_when_asked_or_when_the_file_is_another_one(folder, tmp_path):
@@ -115,6 +119,18 @@ def test_failures_are_tried_again_when_asked_or_when_the_file_is_another_one(fol
     assert not (tmp_path / "out.jsonl.failures.jsonl").exists()
 
 
+def test_a_picture_that_fails_again_as_another_one_is_in_the_log_once(folder, tmp_path):
+    log = tmp_path / "out.jsonl.failures.jsonl"
+    job(folder, JsonLinesSink(tmp_path / "out.jsonl"))
+    before = lines(log)
+    (folder / "007.jpg").write_text("bad once more")
+    assert job(folder, JsonLinesSink(tmp_path / "out.jsonl")).failed == {"corrupt": 1}
+    after = lines(log)
+    assert sorted(each["path"] for each in after) == sorted(each["path"] for each in before)
+    assert {each["version"] for each in after} != {each["version"] for each in before}
+    assert job(folder, JsonLinesSink(tmp_path / "out.jsonl")).failed_before == 2
+
+
 def test_a_picture_that_is_named_twice_is_captioned_once(folder, tmp_path):
     names = FilesSource((str(folder / "001.jpg"), str(folder / "001.jpg"), str(folder)), Which())
     captioner = ReadingCaptioner()
@@ -135,7 +151,7 @@ def test_files_that_vanish_and_change_while_the_job_runs_are_one_line_each(folde
         """Deletes and replaces what it is about to be asked for."""
 
         def iter_results(self, pictures, **options):
-            (folder / "049.jpg").unlink()
+            (folder / "sub" / "048.jpg").unlink()
             (folder / "047.jpg").write_text("bad now")
             (folder / "046.jpg").unlink()
             (folder / "046.jpg").mkdir()
@@ -217,6 +233,18 @@ def test_texts_can_go_into_a_folder_of_their_own(folder, tmp_path):
     assert texts(tmp_path / "texts")["sub/003.txt"] == "picture 3\n"
 
 
+def test_texts_of_pictures_that_are_named_go_below_their_folder_and_never_out_of_it(tmp_path, monkeypatch):
+    for place in ("here/sub/a.jpg", "here/b.jpg", "elsewhere/c.jpg"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("picture")
+    monkeypatch.chdir(tmp_path / "here")
+    source = FilesSource((str(tmp_path / "here/sub/a.jpg"), "b.jpg", "../elsewhere/c.jpg"), Which())
+    summary = run_job(source, ReadingCaptioner(), SidecarSink(source.home, "skip", folder=tmp_path / "texts"), Plan())
+    assert (summary.captioned, summary.failed) == (2, {"output": 1})
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")}
+    assert found == {"texts/sub/a.txt", "texts/b.txt"}
+
+
 @pytest.mark.parametrize(
     ("existing", "expected"),
     [("overwrite", "picture 1\n"), ("append", "mine\npicture 1\n"), ("prepend", "picture 1\nmine\n")],
@@ -235,6 +263,15 @@ def test_existing_texts_are_changed_once_however_often_the_job_is_stopped(folder
     assert len(found) == 48
     job(folder, SidecarSink(folder, existing))  # another job does it another time
     assert texts(folder)["002.txt"].count("picture") == (1 if existing == "overwrite" else 2)
+
+
+def test_a_job_of_another_kind_does_not_go_on_with_one_that_was_stopped(folder):
+    with pytest.raises(KeyboardInterrupt):
+        job(folder, SidecarSink(folder, "overwrite"), ReadingCaptioner(40))
+    assert job(folder, MetadataSink(folder, "overwrite", ("alt",)), ReadingCaptioner()).captioned == 48
+    with pytest.raises(KeyboardInterrupt):
+        job(folder, MetadataSink(folder, "overwrite", ("alt",)), ReadingCaptioner(40))
+    assert job(folder, MetadataSink(folder, "overwrite", ("description",)), ReadingCaptioner()).captioned == 48
 
 
 def test_undo_restores_every_file_but_those_that_changed_since(folder, tmp_path):
@@ -274,6 +311,42 @@ def test_a_file_that_must_not_be_written_is_one_failure(folder):
     finally:
         (folder / "sub").chmod(0o700)
     assert summary.failed["unwritable"] > 10
+
+
+@pytest.mark.parametrize("kind", ["sidecar", "metadata"])
+def test_a_place_where_nothing_can_be_written_is_one_failure_and_stops_nothing(kind, tmp_path):
+    for name in ("a.jpg", f"{'b' * 249}.bmp", f"{'b' * 249}.jpg", "c.jpg", "d.jpg"):
+        (tmp_path / name).write_text("picture")
+    (tmp_path / "c.txt").mkdir()
+    (tmp_path / "c.jpg.xmp").mkdir()
+    sink = SidecarSink(tmp_path, "skip") if kind == "sidecar" else MetadataSink(tmp_path, "skip")
+    summary = job(tmp_path, sink)
+    assert (summary.captioned, summary.failed) == (2, {"unwritable": 3})
+    assert len(lines(tmp_path / ".captioner.failures.jsonl")) == 3
+    (tmp_path / "c.txt").rmdir()
+    (tmp_path / "c.jpg.xmp").rmdir()
+    assert job(tmp_path, sink).failed_before == 3
+    assert job(tmp_path, sink, retry="temporary").captioned == 1
+
+
+def test_a_picture_that_vanishes_before_its_caption_is_written_into_it_is_one_failure(folder):
+    class Vanishing(ReadingCaptioner):
+        def iter_results(self, pictures, **options):
+            yield from super().iter_results(pictures, **options)
+            (folder / "sub" / "048.jpg").unlink()
+
+    assert job(folder, MetadataSink(folder, "skip"), Vanishing()).failed == {"corrupt": 2, "unwritable": 1}
+
+
+def test_a_change_that_could_not_be_made_is_not_noted(tmp_path):
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.change(tmp_path / "a.txt", None, [Splice(0, 0, b"a")])
+        before = (tmp_path / JOURNAL).read_bytes()
+        with pytest.raises(FileNotFoundError):
+            journal.change(tmp_path / "gone" / "b.txt", None, [Splice(0, 0, b"b")])
+        assert (tmp_path / JOURNAL).read_bytes() == before
+        journal.change(tmp_path / "c.txt", None, [Splice(0, 0, b"c")])
+    assert [fields["path"] for fields in lines(tmp_path / JOURNAL)] == ["a.txt", "c.txt"]
 
 
 def test_metadata_of_what_is_no_picture_to_it_goes_beside_it(folder):

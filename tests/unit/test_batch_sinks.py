@@ -4,7 +4,9 @@ import csv
 import html
 import json
 import os
+import resource
 import sqlite3
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -90,6 +92,19 @@ def test_what_was_written_is_read_by_others_and_found_again(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_is_not_utf8_and_one_that_looks_like_its_escape_are_two(kind, tmp_path):
+    given = outcomes([os.fsdecode(b"a\xff.jpg"), r"a\udcff.jpg", r"a\xff.jpg"])
+    with sink_of(kind, tmp_path) as sink:
+        sink.write(given[:1])
+        assert sink.has(given[0].item)
+        assert not any(sink.has(each.item) for each in given[1:])
+        sink.write(given[1:])
+    assert len(read(kind, tmp_path)) == 3
+    peeked = sink_of(kind, tmp_path).peek()
+    assert all(peeked(each.item) for each in given)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_fresh_begins_anew_and_only_once(kind, tmp_path):
     given = outcomes()
     with sink_of(kind, tmp_path) as sink:
@@ -149,6 +164,35 @@ def test_a_part_of_parquet_that_was_finished_when_the_process_was_killed_is_not_
     assert not (tmp_path / "out.parquet" / "_unfinished.jsonl").exists()
 
 
+def test_captions_that_wait_for_a_part_survive_a_next_run_that_can_write_nothing(tmp_path):
+    pytest.importorskip("pyarrow")
+    kept = tmp_path / "out.parquet" / "_unfinished.jsonl"
+    with ParquetSink(tmp_path / "out.parquet") as sink:
+        sink.write(outcomes()[:6])
+        before = kept.read_bytes()
+    (tmp_path / "out.parquet" / "part-00000.parquet").unlink()
+    kept.write_bytes(before)  # as if the process had been killed there
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with suppress(OSError), ParquetSink(tmp_path / "out.parquet"):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert kept.read_bytes() == before
+
+
+def test_a_table_that_is_damaged_in_its_middle_is_refused_and_not_cut_off_there(tmp_path):
+    path = tmp_path / "out.csv"
+    with CsvSink(path) as sink:
+        sink.write(outcomes(["a.jpg", "b.jpg", "c.jpg"]))
+    damaged = path.read_text().replace("b.jpg,", 'b.jpg,"x"', 1)
+    path.write_text(damaged)
+    with pytest.raises(CaptionerError, match=r"out.csv is damaged in line 3"), CsvSink(path):
+        pass
+    assert path.read_text() == damaged
+
+
 def test_no_cell_of_a_table_is_a_formula(tmp_path):
     with CsvSink(tmp_path / "out.csv") as sink:
         sink.write(outcomes())
@@ -165,6 +209,17 @@ def test_a_file_of_something_else_is_refused_and_left_alone(sink, tmp_path):
     with pytest.raises(CaptionerError, match=r"choose another name"), sink(tmp_path / "mine"):
         pass
     assert (tmp_path / "mine").read_text() == "name,age\nAda,36\n"
+
+
+@pytest.mark.parametrize("text", ['[\n  {"a": 1}\n]\n', '{"images": [], "annotations": []}', "my notes\n", "notes"])
+def test_json_of_something_else_is_refused_and_left_alone(text, tmp_path):
+    (tmp_path / "mine.json").write_text(text)
+    sink = make_sink(Output(out=str(tmp_path / "mine.json")), tmp_path)
+    with pytest.raises(CaptionerError, match=r"mine.json holds something else than captions; choose another name"):
+        sink.peek()
+    with pytest.raises(CaptionerError, match=r"choose another name"), sink:
+        pass
+    assert (tmp_path / "mine.json").read_text() == text
 
 
 class Images(HTMLParser):
@@ -204,6 +259,18 @@ def test_a_large_gallery_has_pages_that_know_each_other(tmp_path):
     with GallerySink(tmp_path / "out.html", tmp_path, fresh=True) as sink:
         sink.write(outcomes(names[:2]))
     assert sorted(path.name for path in tmp_path.glob("*.html")) == ["out.html"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "index-2.html", "index-3.html"])
+def test_a_gallery_neither_writes_over_nor_removes_a_page_of_somebody_else(name, tmp_path):
+    (tmp_path / name).write_text("<!doctype html><title>mine</title>")
+    (tmp_path / "index-old.html").write_text("no page of any gallery")
+    for fresh in (False, True):
+        sink = GallerySink(tmp_path / "index.html", tmp_path, fresh=fresh)
+        with pytest.raises(CaptionerError, match=rf"{name} is no page of a gallery; choose another name"), sink:
+            pass
+    assert (tmp_path / name).read_text() == "<!doctype html><title>mine</title>"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from captioner.batch.keys import Keys
-from captioner.batch.work import Item, Outcome, record
+from captioner.batch.work import Item, Outcome, identity, key_of, record
 from captioner.errors import CaptionerError
 
 _TABLE = """
     CREATE TABLE IF NOT EXISTS captions (
-        path TEXT PRIMARY KEY, caption TEXT NOT NULL, log_prob REAL, confidence REAL, candidates TEXT, path_b64 TEXT
+        path TEXT, caption TEXT NOT NULL, log_prob REAL, confidence REAL, candidates TEXT,
+        path_b64 TEXT NOT NULL DEFAULT '', PRIMARY KEY (path, path_b64)
     ) WITHOUT ROWID
 """
 
@@ -54,15 +55,15 @@ class SqliteSink:
         if self._path.is_file() and not self._fresh:
             try:
                 with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-                    for (path,) in database.execute("SELECT path FROM captions"):
-                        keys.add(path)
+                    for path, path_b64 in database.execute("SELECT path, path_b64 FROM captions"):
+                        keys.add(key_of({"path": path, "path_b64": path_b64}))
             except sqlite3.Error as error:
                 raise CaptionerError(f"{self._path} is no database of captions ({error})", code="output") from None
-        return lambda item: _key(item) in keys
+        return lambda item: item.key in keys
 
     def has(self, item: Item) -> bool:
         """See `Sink.has`."""
-        found = self._database.execute("SELECT 1 FROM captions WHERE path = ?", (_key(item),))
+        found = self._database.execute("SELECT 1 FROM captions WHERE path = ? AND path_b64 = ?", _key(item))
         return found.fetchone() is not None
 
     def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
@@ -71,8 +72,8 @@ class SqliteSink:
         for outcome in outcomes:
             fields = record(outcome)
             candidates = json.dumps(fields["candidates"], ensure_ascii=False)
-            facts = (fields["caption"], fields["log_prob"], fields["confidence"], candidates, fields.get("path_b64"))
-            rows.append((_key(outcome.item), *facts))
+            path, path_b64 = _key(outcome.item)
+            rows.append((path, fields["caption"], fields["log_prob"], fields["confidence"], candidates, path_b64))
         try:
             self._database.execute("BEGIN")
             self._database.executemany("INSERT OR REPLACE INTO captions VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -82,6 +83,7 @@ class SqliteSink:
         return ()
 
 
-def _key(item: Item) -> str:
-    """The key as text that SQLite takes: bytes that are not UTF-8 as escapes."""
-    return item.key.encode("utf-8", "backslashreplace").decode()
+def _key(item: Item) -> tuple[str, str]:
+    """The key as text that SQLite takes, bytes that are not UTF-8 as escapes; and what tells it from such a name."""
+    path = item.key.encode("utf-8", "backslashreplace").decode()
+    return path, identity(item.key).get("path_b64", "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable, Iterator, Sequence
+from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from urllib.parse import quote
 from captioner.batch.appending import read_records
 from captioner.batch.sinks.json_lines import JsonLinesSink
 from captioner.batch.work import Item, Outcome, key_of
-from captioner.errors import printable
+from captioner.errors import CaptionerError, printable
 
 ON_A_PAGE = 500
+_BEGINNING = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="captioner batch">'
+)
+"""Of every page: by it ours are told from others, which are never written over."""
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
 body { font: 1rem/1.4 system-ui, sans-serif; margin: 1.5rem; }
@@ -44,6 +49,7 @@ class GallerySink:
         self._records = JsonLinesSink(path.with_name(f"{path.name}.jsonl"), fresh=fresh)
 
     def __enter__(self) -> GallerySink:
+        self._refuse_pages_of_others()
         self._records.__enter__()
         return self
 
@@ -53,6 +59,7 @@ class GallerySink:
 
     def peek(self) -> Callable[[Item], bool]:
         """See `Sink.peek`."""
+        self._refuse_pages_of_others()
         return self._records.peek()
 
     def has(self, item: Item) -> bool:
@@ -62,6 +69,14 @@ class GallerySink:
     def write(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """See `Sink.write`."""
         return self._records.write(outcomes)
+
+    def _refuse_pages_of_others(self) -> None:
+        """Raise CaptionerError when a page that may be written, or removed, is somebody else's."""
+        further = self._path.parent.glob(f"{escape(self._path.stem)}-*{escape(self._path.suffix)}")
+        numbered = (path for path in further if path.stem[len(self._path.stem) + 1 :].isdecimal())
+        for path in (self._path, *numbered):
+            if path.exists() and not path.read_bytes().startswith(_BEGINNING.encode()):
+                raise CaptionerError(f"{path} is no page of a gallery; choose another name", code="output")
 
     def _write_pages(self) -> None:
         """All pages anew, each whole as soon as it has its name; pages of a larger gallery before are removed."""
@@ -83,7 +98,7 @@ class GallerySink:
 
     def _page(self, records: Iterator[dict[str, Any]], number: int, pages: int, count: int) -> Iterator[str]:
         title = f"{count:,} captions"
-        yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        yield f"{_BEGINNING}<title>{title}</title>"
         yield f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
         yield f"<body><h1>{title}</h1>\n{self._navigation(number, pages)}<main>\n"
         for fields in records:

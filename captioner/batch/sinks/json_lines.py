@@ -12,6 +12,10 @@ from typing import Any
 from captioner.batch.appending import RecordLog, read_records
 from captioner.batch.keys import Keys
 from captioner.batch.work import Item, Outcome, key_of, record
+from captioner.errors import CaptionerError
+
+_BEGINNING = b'{"path":'
+"""Of every record."""
 
 
 class JsonLinesSink:
@@ -25,6 +29,7 @@ class JsonLinesSink:
         self._keys = Keys()
 
     def __enter__(self) -> JsonLinesSink:
+        self._refuse_something_else()
         self._log = RecordLog(self._path, fresh=self._fresh)
         self._fresh = False  # entered again, as when a folder is watched, it goes on
         self._read_keys()
@@ -36,6 +41,7 @@ class JsonLinesSink:
     def peek(self) -> Callable[[Item], bool]:
         """See `Sink.peek`."""
         if not self._fresh:
+            self._refuse_something_else()
             self._read_keys()
         return self.has
 
@@ -49,6 +55,15 @@ class JsonLinesSink:
         for outcome in outcomes:
             self._keys.add(outcome.item.key)
         return ()
+
+    def _refuse_something_else(self) -> None:
+        """Raise CaptionerError for a file that holds no captions: to open it would cut off what are no records."""
+        if self._fresh or not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            beginning = file.read(len(_BEGINNING))
+        if not _BEGINNING.startswith(beginning):
+            raise CaptionerError(f"{self._path} holds something else than captions; choose another name", code="output")
 
     def _read_keys(self) -> None:
         for fields in read_records(self._path):

@@ -34,7 +34,7 @@ class MetadataSink(OwnFiles):
         unknown = next((field for field in fields if field not in FIELDS), None)
         if unknown is not None or not fields:
             raise ConfigError(f"--fields {unknown or 'is empty'}; choose among {', '.join(FIELDS)}")
-        self.place = "the pictures"
+        self.place, self.fields = "the pictures", fields
         self._which = Which(**{field: field in fields for field in FIELDS})
 
     def is_captioned(self, item: Item) -> bool:

@@ -8,6 +8,7 @@ Knows no kind of file.
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 from abc import abstractmethod
@@ -27,10 +28,16 @@ JOURNAL = f"{PAPERS}.journal.jsonl"
 _JOB = f"{PAPERS}.job.json"
 
 
+_OF_ONE_PICTURE = (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""What the system says of one file, and not of the disk: it is logged, and the others go on."""
+
+
 class OwnFiles:
     """A `Sink` that changes or makes one file for each picture."""
 
     place: str
+    fields: tuple[str, ...] = ()
+    """Of a picture's metadata, which of them are written."""
 
     def __init__(self, folder: Path, existing: str) -> None:
         """Write into files below `folder`."""
@@ -79,9 +86,12 @@ class OwnFiles:
         for outcome in outcomes:
             try:
                 self.write_one(outcome, self._journal, key=json.dumps(outcome.item.key), job=self._job)
-            except PermissionError as error:
-                message = f"{outcome.item.source.name}: cannot be written ({error.strerror}); check its permissions"
-                refused.append(Outcome(outcome.item, CaptionerError(message, code="unwritable")))
+            except _OF_ONE_PICTURE as error:
+                refused.append(Outcome(outcome.item, _unwritable(outcome.item, error)))
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                refused.append(Outcome(outcome.item, _unwritable(outcome.item, error)))
             except CaptionerError as error:
                 refused.append(Outcome(outcome.item, error))
             else:
@@ -98,15 +108,16 @@ class OwnFiles:
     def _begin_or_go_on(self) -> str:
         """The name of the job: that of one that was killed, whose finished pictures are left alone, or a new one."""
         path = self._folder_of_papers / _JOB
+        kind = {"existing": self.existing, "place": self.place, "fields": list(self.fields)}
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             found = None
-        if isinstance(found, dict) and found.get("existing") == self.existing and isinstance(found.get("job"), str):
+        if isinstance(found, dict) and found == {**kind, "job": found.get("job")}:
             self._take_up(found["job"])
             return str(found["job"])
         job = secrets.token_hex(8)
-        path.write_text(json.dumps({"job": job, "existing": self.existing}), encoding="utf-8")
+        path.write_text(json.dumps({**kind, "job": job}), encoding="utf-8")
         return job
 
     def _take_up(self, job: str) -> None:
@@ -118,3 +129,8 @@ class OwnFiles:
             if not is_last or self._journal.was_made(target, fields):
                 self._done.add(json.loads(fields["key"]))
             is_last = False
+
+
+def _unwritable(item: Item, error: OSError) -> CaptionerError:
+    message = f"{item.source.name}: its caption cannot be written ({error.strerror}); check names and permissions"
+    return CaptionerError(message, code="unwritable")

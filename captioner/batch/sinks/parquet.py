@@ -45,14 +45,13 @@ class ParquetSink:
             self._fresh = False  # entered again, as when a folder is watched, it goes on
         self._read_parts()
         self._log = RecordLog(self._path / UNFINISHED)
-        # A job that was killed after a part had its name may have left what is in the part here too.
-        left = [fields for fields in read_records(self._log.path) if key_of(fields) not in self._keys]
+        left = [key_of(fields) for fields in read_records(self._log.path)]
+        if left and all(key in self._keys for key in left):  # killed when the part had its name: all of it is there
+            self._log.close()
+            self._log, left = RecordLog(self._path / UNFINISHED, fresh=True), []
         self._count = len(left)
-        for fields in left:
-            self._keys.add(key_of(fields))
-        self._log.close()
-        self._log = RecordLog(self._path / UNFINISHED, fresh=True)
-        self._log.append(left)
+        for key in left:
+            self._keys.add(key)
         return self
 
     def __exit__(self, *_: Any) -> None:

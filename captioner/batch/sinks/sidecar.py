@@ -5,6 +5,7 @@ Where two pictures would share a text, `dog.jpg` and `dog.png`, each has its own
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from captioner.batch.changes import Journal
@@ -63,7 +64,16 @@ class SidecarSink(OwnFiles):
             for end in _ENDS
         )
         text = picture.with_name(picture.name + self._suffix) if shared else picture.with_suffix(self._suffix)
-        return text if self._folder is None else self._folder / text.relative_to(self._home)
+        if self._folder is None:
+            return text
+        below = os.path.relpath(text, self._home)
+        if below.startswith(os.pardir):
+            raise CaptionerError(
+                f"{item.source.name} is not below {self._home.absolute()}, and so its text has no place in "
+                f"{self._folder}; name the folder of the pictures, or leave out --out",
+                code="output",
+            )
+        return self._folder / below
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -69,7 +69,7 @@ class CsvSink:
     def _read_keys(self, file: IO[bytes]) -> int:
         """Take the keys of a table; returns where its whole rows end. Raises `CaptionerError` for another table."""
         whole = 0
-        for end, row in _rows(file):
+        for end, row in _rows(file, self._path):
             if len(row) != len(COLUMNS) or (not whole and tuple(row) != COLUMNS):
                 raise CaptionerError(
                     f"{self._path} is a table of something else (expected {', '.join(COLUMNS)}; "
@@ -109,20 +109,30 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Where each row ends, and its cells; a last row that was cut short is left out."""
-    end = 0
+def _rows(file: IO[bytes], path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Where each row ends, and its cells; a last row that was cut short is left out.
+
+    Raises `CaptionerError` when it is another row that cannot be read: what follows would be cut off with it.
+    """
+    end = number = 0
+    is_over = False
 
     def lines() -> Iterator[str]:
-        nonlocal end
+        nonlocal end, number, is_over
         for line in file:
             if not line.endswith(b"\n"):
-                return
+                break
+            number += 1
             end += len(line)
             yield line.decode("utf-8", "replace")
+        is_over = True
 
     try:
         for row in csv.reader(lines(), strict=True):
             yield end, row
-    except csv.Error:  # the file ends within the quotes of a cell
-        return
+    except csv.Error as error:
+        if not is_over:
+            raise CaptionerError(
+                f"{path} is damaged in line {number} ({error}); mend it, or choose another name", code="output"
+            ) from None
+        # The file ends within the quotes of a cell.

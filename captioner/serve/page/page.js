@@ -115,6 +115,7 @@ async function explain(picture, signal) {
     card.note(found.method === "occlusion" ? "Rest on a word, or tap it: its part of the picture lights up." : "");
     card.showExplanation();
   } catch (error) {
+    if (picture.isExplained === text) picture.isExplained = null; // may be asked for again
     if (error.name !== "AbortError") card.note(sentence(error), true);
   }
 }
