@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from captioner.errors import CaptionerError, MissingDependencyError
 
 ROWS = 10_000
 """Captions in a part; the last part of each run may have fewer."""
+_AT_ONCE = 1000
+"""Captions in a row group."""
 UNFINISHED = "_unfinished.jsonl"
 
 
@@ -100,12 +103,14 @@ class ParquetSink:
         import pyarrow
         import pyarrow.parquet
 
-        fields = list(read_records(self._log.path))
         parts = self._parts()
         number = int(parts[-1].stem.rpartition("-")[2]) + 1 if parts else 0
         part = self._path / f"part-{number:05}.parquet"
         temporary = self._path / f".{part.name}.{os.getpid()}"
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(fields, schema()), temporary)
+        records = read_records(self._log.path)
+        with pyarrow.parquet.ParquetWriter(temporary, schema()) as writer:
+            while some := list(islice(records, _AT_ONCE)):  # all at once would take 80 MB
+                writer.write_table(pyarrow.Table.from_pylist(some, schema()))
         temporary.replace(part)
         self._log.close()
         self._log = RecordLog(self._path / UNFINISHED, fresh=True)

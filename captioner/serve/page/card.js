@@ -83,7 +83,7 @@ export class Card {
       text.dir = "auto";
       text.textContent = captions[0] ?? "";
       text.title = captions.join("\n");
-      row.append(text, ...this.#measured(similarity, similarity));
+      row.append(text, ...this.#measured(similarity.toFixed(2), similarity));
       return row;
     });
     this.part(".neighbours ol").replaceChildren(...rows);
@@ -205,7 +205,7 @@ export class Card {
     button.dir = "auto";
     button.textContent = caption;
     button.title = "Use this caption";
-    row.append(button, ...this.#measured(probability, probability / most));
+    row.append(button, ...this.#measured(percent(probability), probability / most));
     button.addEventListener("click", () => {
       this.#actions.correct(this.#picture, caption);
       this.part(".edits").focus();
@@ -213,14 +213,14 @@ export class Card {
     return row;
   }
 
-  // A meter filled to a share, 0 to 1, and a number beside it.
-  #measured(number, share) {
+  // A meter filled to a share, 0 to 1, and what it says beside it.
+  #measured(said, share) {
     const meter = this.part(".meter").cloneNode(true);
     meter.classList.remove("none");
     meter.querySelector(".fill").setAttribute("width", String(METER * Math.max(0, share)));
     const text = document.createElement("span");
     text.className = "share";
-    text.textContent = percent(number);
+    text.textContent = said;
     return [meter, text];
   }
 
