@@ -89,6 +89,7 @@ export class Card {
     this.part(".neighbours ol").replaceChildren(...rows);
     this.part(".neighbours").hidden = rows.length === 0;
     this.part(".likens").hidden = true;
+    this.part(".neighbours").focus(); // the button that was pressed is gone
   }
 
   removed() {

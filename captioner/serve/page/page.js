@@ -4,6 +4,7 @@ import { showAbout } from "./about.js";
 import { Card } from "./card.js";
 import { wireDrop, wireIntake } from "./controls.js";
 import { KINDS, save } from "./downloads.js";
+import { Evidence } from "./evidence.js";
 import { Queue } from "./queue.js";
 import { say, tellPeople } from "./say.js";
 import { Problem, Service } from "./service.js";
@@ -20,8 +21,7 @@ const list = byId("pictures");
 const cards = new Map(); // by picture
 const service = new Service(askToken);
 const captioning = new Queue(AT_ONCE, caption, showProgress);
-const explaining = new Queue(1, explain, () => {});
-const likening = new Queue(1, liken, () => {});
+const evidence = new Evidence(service, cards);
 let model = null; // what the service tells of itself
 let asking = null; // while it is asked
 let serial = 0;
@@ -33,6 +33,7 @@ function learn() {
     (found) => {
       model = found;
       actions.hasAttention = found.attention === true;
+      evidence.isSlow = !actions.hasAttention;
       actions.hasNeighbours = found.neighbours === true;
       actions.isCenter = found.framing === "center";
       byId("trouble").hidden = true;
@@ -103,34 +104,6 @@ async function fitting(picture, card) {
   }
 }
 
-async function explain(picture, signal) {
-  const card = cards.get(picture);
-  const text = picture.caption;
-  if (!card || picture.explanation?.caption === text) return;
-  if (!actions.hasAttention) card.note("Covering parts of the picture, one after the other …");
-  try {
-    const found = await service.explain(picture.sent, text, signal);
-    if (picture.caption !== text) return; // it was corrected meanwhile
-    picture.explanation = found;
-    card.note(found.method === "occlusion" ? "Rest on a word, or tap it: its part of the picture lights up." : "");
-    card.showExplanation();
-  } catch (error) {
-    if (picture.isExplained === text) picture.isExplained = null; // may be asked for again
-    if (error.name !== "AbortError") card.note(sentence(error), true);
-  }
-}
-
-async function liken(picture, signal) {
-  const card = cards.get(picture);
-  try {
-    const { neighbours } = await service.neighbours(picture.sent, signal);
-    card.showNeighbours(neighbours);
-    card.part(".neighbours").focus();
-  } catch (error) {
-    if (error.name !== "AbortError") card.note(sentence(error), true);
-  }
-}
-
 // ---- what can be done with a picture ----
 
 const actions = {
@@ -159,13 +132,10 @@ const actions = {
     }
   },
   explain(picture) {
-    if (picture.explanation?.caption === picture.caption) return;
-    if (picture.isExplained === picture.caption) return;
-    picture.isExplained = picture.caption; // asked for
-    explaining.add(picture);
+    evidence.explain(picture);
   },
   liken(picture) {
-    likening.add(picture);
+    evidence.liken(picture);
   },
   // What is wrong with a caption that somebody wrote; empty when nothing is.
   objection(text) {
@@ -234,8 +204,7 @@ function enqueue(picture) {
 
 function forget(picture) {
   captioning.stop(picture);
-  explaining.stop(picture);
-  likening.stop(picture);
+  evidence.stop(picture);
   const card = cards.get(picture);
   card.element.remove();
   card.removed();
