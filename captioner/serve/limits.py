@@ -38,7 +38,8 @@ class Limits:
         header_seconds: a connection that has not sent its headers by then is closed.
         body_seconds: a body that has not come by then is 408.
         request_seconds: a request that has no answer by then is 504.
-        idle_seconds: a connection that asks nothing for so long is closed.
+        idle_seconds: a connection that asks nothing for so long is closed; clients had better give theirs up before, as
+            most do, or a request may meet a connection that is just being closed.
         drain_seconds: what is being worked on when the service is told to stop has so long to finish.
         worker_seconds: a worker that is silent for so long over one batch is ended and started again.
         worker_megabytes: a worker that holds more memory, in 10⁶ bytes, is started again between two batches.
@@ -60,7 +61,7 @@ class Limits:
     header_seconds: float = 15.0
     body_seconds: float = 30.0
     request_seconds: float = 30.0
-    idle_seconds: float = 5.0
+    idle_seconds: float = 20.0
     drain_seconds: float = 30.0
     worker_seconds: float = 60.0
     worker_megabytes: int = 1500
