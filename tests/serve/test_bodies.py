@@ -18,7 +18,7 @@ FILE = 'Content-Disposition: form-data; name="file"; filename="x.jpg"'
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("serve"), "--workers=1") as found:
+    with running(tmp_path_factory.mktemp("serve"), "--workers=1", "--idle-seconds=5") as found:
         with found.client() as client:
             entries(client.post("/v1/captions", content=picture(0), headers=JPEG))
         yield found
