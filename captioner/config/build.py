@@ -28,7 +28,7 @@ QUANTIZATIONS = ("none", "int8")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 MAX_VIEWS = 32
-MAX_NEIGHBOURS = 1_000_000
+MAX_KEPT_PICTURES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -296,8 +296,8 @@ class ExportConfig:
     def __post_init__(self) -> None:
         check_types(self)
         one_of("quantize", self.quantize, QUANTIZATIONS)
-        expected = f"0 (none) to {MAX_NEIGHBOURS} pictures"
-        require(0 <= self.neighbours <= MAX_NEIGHBOURS, "neighbours", self.neighbours, expected)
+        expected = f"0 (none) to {MAX_KEPT_PICTURES} pictures"
+        require(0 <= self.neighbours <= MAX_KEPT_PICTURES, "neighbours", self.neighbours, expected)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ DEVICES = ("cpu", "cuda")
 """What a finished captioner can run on."""
 MAX_BATCH = 4096
 """Pictures that are worked on together; more of them would only take memory."""
+MAX_NEIGHBOURS = 100
+"""The most training pictures that are named beside a picture."""
 
 
 def require(condition: bool, option: str, value: object, expected: str) -> None:

@@ -25,7 +25,7 @@ def write_neighbours(workspace: Workspace, most: int, *, threads: int) -> Mappin
         threads: for an encoder that was trained, whose features are not stored.
 
     Raises:
-        CaptionerError: the disk does not take them.
+        OSError, CaptionerError: the disk does not take them.
     """
     if not most:
         return {}

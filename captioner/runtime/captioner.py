@@ -11,7 +11,7 @@ import numpy as np
 
 from captioner.bundle import RUNS, VOCABULARY, Bundle, bundle_of, load_bundle, newest_bundle, pretrained_bundle
 from captioner.chunks import map_chunks
-from captioner.config.checks import MAX_BATCH, MAX_THREADS, check_count, check_device, check_threads
+from captioner.config.checks import MAX_BATCH, MAX_NEIGHBOURS, MAX_THREADS, check_count, check_device, check_threads
 from captioner.config.decode import DecodeConfig
 from captioner.decoding.constraints import WordRules
 from captioner.decoding.decode import decode
@@ -25,8 +25,6 @@ from captioner.runtime.neighbours import Neighbour, Neighbours
 from captioner.runtime.onnx_step import ATTENDED
 from captioner.types import Candidate, Caption, CaptionCandidate, Word
 
-MAX_NEIGHBOURS = 100
-"""The most training pictures that are named beside a picture."""
 MUST_SAY, MUST_NOT_SAY = "must_say", "must_not_say"
 BATCH = 3
 """Pictures that are captioned together. With 16 a folder is quicker by a twentieth at most, and takes 50 MB more."""

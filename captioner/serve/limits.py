@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from captioner.config.checks import check_types, require
+from captioner.config.checks import MAX_NEIGHBOURS, check_types, require
 from captioner.config.decode import MAX_BEAM, MAX_LENGTH
 
-MAX_NEIGHBOURS = 100
-"""The most that a captioner names; importing that would cost time too."""
 FILE_BYTES = 20_000_000
 """The most that `captioner.images` reads; importing that would cost `--help` its time."""
 BODY_BYTES = 20 * 2**20

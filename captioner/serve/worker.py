@@ -101,11 +101,11 @@ def _answer(model: Captioner, head: dict[str, Any], parts: Sequence[bytes]) -> d
         pictures = [BytesSource("the picture", part) for part in parts]
         if head["job"] == "check":
             model.look(pictures[0])
-            return {"explanation": {}}
+            return {"answer": {}}
         if head["job"] == "explain":
-            return {"explanation": _explained(model, pictures[0], head["text"])}
+            return {"answer": _explained(model, pictures[0], head["text"])}
         if head["job"] == "neighbours":
-            return {"explanation": _neighbours(model, pictures[0], head["count"])}
+            return {"answer": _neighbours(model, pictures[0], head["count"])}
         return {"captions": _captioned(model, pictures, head["options"], head["min_confidence"])}
     except CaptionerError as error:
         return {"failed": error.message, "code": error.code, "is_of_picture": isinstance(error, ImageError)}

@@ -144,7 +144,7 @@ def _settle(jobs: Sequence[Job], said: dict[str, Any]) -> None:
         for job in jobs:
             fail(job, kind(said["failed"], code=said["code"]))
         return
-    answers = said["captions"] if "captions" in said else [said["explanation"]]
+    answers = said["captions"] if "captions" in said else [said["answer"]]
     for job, answer in zip(jobs, answers, strict=True):
         if not job.result.done():
             job.result.set_result(answer)

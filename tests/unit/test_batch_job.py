@@ -234,15 +234,17 @@ def test_texts_can_go_into_a_folder_of_their_own(folder, tmp_path):
 
 
 def test_texts_of_pictures_that_are_named_go_below_their_folder_and_never_out_of_it(tmp_path, monkeypatch):
-    for place in ("here/sub/a.jpg", "here/b.jpg", "elsewhere/c.jpg"):
+    for place in ("here/sub/a.jpg", "here/b.jpg", "here/..d.jpg", "elsewhere/c.jpg"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text("picture")
     monkeypatch.chdir(tmp_path / "here")
-    source = FilesSource((str(tmp_path / "here/sub/a.jpg"), "b.jpg", "../elsewhere/c.jpg"), Which())
+    source = FilesSource(
+        (str(tmp_path / "here/sub/a.jpg"), "b.jpg", "..d.jpg", "../elsewhere/c.jpg"), Which(hidden=True)
+    )
     summary = run_job(source, ReadingCaptioner(), SidecarSink(source.home, "skip", folder=tmp_path / "texts"), Plan())
-    assert (summary.captioned, summary.failed) == (2, {"output": 1})
+    assert (summary.captioned, summary.failed) == (3, {"output": 1})
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")}
-    assert found == {"texts/sub/a.txt", "texts/b.txt"}
+    assert found == {"texts/sub/a.txt", "texts/b.txt", "texts/..d.txt"}
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class GallerySink:
         further = self._path.parent.glob(f"{escape(self._path.stem)}-*{escape(self._path.suffix)}")
         numbered = (path for path in further if path.stem[len(self._path.stem) + 1 :].isdecimal())
         for path in (self._path, *numbered):
-            if path.exists() and not path.read_bytes().startswith(_BEGINNING.encode()):
+            if path.exists() and not _is_ours(path):
                 raise CaptionerError(f"{path} is no page of a gallery; choose another name", code="output")
 
     def _write_pages(self) -> None:
@@ -126,3 +126,9 @@ class GallerySink:
         except ValueError:  # on another drive
             return (self._home / key_of(fields)).absolute().as_uri()
         return quote(os.fsencode(relative.replace(os.sep, "/")))
+
+
+def _is_ours(path: Path) -> bool:
+    beginning = _BEGINNING.encode()
+    with path.open("rb") as file:
+        return file.read(len(beginning)) == beginning

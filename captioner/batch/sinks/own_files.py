@@ -28,7 +28,7 @@ JOURNAL = f"{PAPERS}.journal.jsonl"
 _JOB = f"{PAPERS}.job.json"
 
 
-_OF_ONE_PICTURE = (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_OF_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
 """What the system says of one file, and not of the disk: it is logged, and the others go on."""
 
 
@@ -86,10 +86,8 @@ class OwnFiles:
         for outcome in outcomes:
             try:
                 self.write_one(outcome, self._journal, key=json.dumps(outcome.item.key), job=self._job)
-            except _OF_ONE_PICTURE as error:
-                refused.append(Outcome(outcome.item, _unwritable(outcome.item, error)))
             except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
+                if error.errno not in _OF_ONE_FILE:
                     raise
                 refused.append(Outcome(outcome.item, _unwritable(outcome.item, error)))
             except CaptionerError as error:

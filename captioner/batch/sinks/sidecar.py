@@ -67,7 +67,7 @@ class SidecarSink(OwnFiles):
         if self._folder is None:
             return text
         below = os.path.relpath(text, self._home)
-        if below.startswith(os.pardir):
+        if Path(below).parts[0] == os.pardir:
             raise CaptionerError(
                 f"{item.source.name} is not below {self._home.absolute()}, and so its text has no place in "
                 f"{self._folder}; name the folder of the pictures, or leave out --out",
