@@ -55,7 +55,7 @@ class Journal:
         name = os.path.relpath(target, self.path.parent)
         self._log.append([{**identity(name), **facts, **notes}], durable=True)
         try:
-            _replace(target, new)
+            _replace(target, new, self.path)
         except OSError:
             self._log.take_back()  # else a job that goes on would take it for made
             raise
@@ -90,7 +90,7 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
             undone += 1
         else:
             splices = [Splice(start, end, base64.b64decode(data)) for start, end, data in fields["undo"]]
-            _replace(target, apply(target.read_bytes(), splices))
+            _replace(target, apply(target.read_bytes(), splices), journal)
             undone += 1
     temporary = journal.with_name(f".{journal.name}.{os.getpid()}")
     log = RecordLog(temporary, fresh=True)
@@ -102,10 +102,15 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
     return undone, len(left)
 
 
-def _replace(target: Path, data: bytes) -> None:
-    """Put `data` in place of a file in one step; its times and permissions stay, as to people it is the same file."""
+def _replace(target: Path, data: bytes, journal: Path) -> None:
+    """Put `data` in place of a file in one step; its times and permissions stay, as to people it is the same file.
+
+    The name that it has before is the journal's own and the same each time: no other job writes there meanwhile, and
+    what a killed one left is written over when it goes on.
+    """
     target = target.resolve()
-    temporary = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.{os.getpid()}.part")
+    name = os.fsencode(journal.resolve()) + b"\0" + os.fsencode(target.name)
+    temporary = target.with_name(f".{hashlib.sha256(name).hexdigest()[:16]}.part")
     try:
         with temporary.open("wb") as file:
             file.write(data)

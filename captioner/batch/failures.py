@@ -1,7 +1,7 @@
 """What could not be captioned, and why: a log beside the output, which later runs read so as not to try in vain.
 
 One object of JSON a picture: `path`, `version` (of the file, so that another one of the same name is tried anew) and
-`error` with `code` and `message`.
+`error` with `code` and `message`, and `confidence` where a caption was not sure enough.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from captioner.batch.appending import RecordLog, read_records
 from captioner.batch.keys import Keys
-from captioner.batch.work import TEMPORARY, Item, Outcome, key_of, record
+from captioner.batch.work import TEMPORARY, Item, Outcome, UnsureError, key_of, record
 
 RETRIES = ("changed", "temporary", "all")
 """Which failures of earlier runs are tried again: those whose file has changed since, those too that need not be the
@@ -23,15 +23,21 @@ picture's own fault, or all."""
 class Failures:
     """The log of one output."""
 
-    def __init__(self, path: Path, *, retry: str = "changed") -> None:
-        """Open the log at `path`; what is to be tried again, one of `RETRIES`, is taken out of it."""
+    def __init__(self, path: Path, *, retry: str = "changed", min_confidence: float = 0.0) -> None:
+        """Open the log at `path`; what is to be tried again is taken out of it.
+
+        Args:
+            path: the log.
+            retry: which failures that are, one of `RETRIES`.
+            min_confidence: captions that were withheld and are as sure are wanted now.
+        """
         self.path = path
-        self._keys, self._versions = Keys(), Keys()
+        self._keys, self._versions, self._unsure = Keys(), Keys(), Keys()
         self._forgotten: set[str] = set()
         self._again: dict[str, str] = {}
-        self._rewrite(lambda fields: not _is_tried_again(fields, retry))
+        self._rewrite(lambda fields: not _is_tried_again(fields, retry, min_confidence))
         for fields in read_records(path):
-            self._add(key_of(fields), fields["version"])
+            self._add(key_of(fields), fields["version"], is_unsure=fields["error"].get("code") == UnsureError.CODE)
         self._log = RecordLog(path)
 
     def __enter__(self) -> Failures:
@@ -47,6 +53,10 @@ class Failures:
     def has(self, item: Item) -> bool:
         """Whether the picture failed before, and is what it was."""
         return item.key in self._keys and _with_version(item.key, item.source.version) in self._versions
+
+    def is_unsure(self, item: Item) -> bool:
+        """Whether what it has is no failure: there was a caption, which was withheld."""
+        return _with_version(item.key, item.source.version) in self._unsure
 
     def forget(self, item: Item) -> None:
         """The picture has a caption now, whatever happened before."""
@@ -67,7 +77,7 @@ class Failures:
         for outcome, version in zip(outcomes, versions, strict=True):
             if outcome.item.key in self._keys:
                 self._again[outcome.item.key] = version
-            self._add(outcome.item.key, version)
+            self._add(outcome.item.key, version, is_unsure=isinstance(outcome.result, UnsureError))
 
     def _rewrite(self, stays: Callable[[dict[str, Any]], bool]) -> None:
         """Keep the records that stay, in one step."""
@@ -79,9 +89,11 @@ class Failures:
         log.close()
         temporary.replace(self.path)
 
-    def _add(self, key: str, version: str) -> None:
+    def _add(self, key: str, version: str, *, is_unsure: bool) -> None:
         self._keys.add(key)
         self._versions.add(_with_version(key, version))
+        if is_unsure:
+            self._unsure.add(_with_version(key, version))
 
 
 def _with_version(key: str, version: str) -> str:
@@ -98,5 +110,9 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any] | None:
     return fields if isinstance(fields.get("version"), str) and isinstance(error, dict) else None
 
 
-def _is_tried_again(fields: dict[str, Any], retry: str) -> bool:
-    return retry == "all" or (retry == "temporary" and fields["error"].get("code") in TEMPORARY)
+def _is_tried_again(fields: dict[str, Any], retry: str, min_confidence: float) -> bool:
+    code = fields["error"].get("code")
+    if code == UnsureError.CODE:
+        confidence = fields["error"].get("confidence")
+        return retry == "all" or not isinstance(confidence, int | float) or confidence >= min_confidence
+    return retry == "all" or (retry == "temporary" and code in TEMPORARY)

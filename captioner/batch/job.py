@@ -21,17 +21,14 @@ from captioner.batch.keys import Keys
 from captioner.batch.lock import locked
 from captioner.batch.sinks.base import Sink
 from captioner.batch.sources import Source
-from captioner.batch.work import Item, Outcome
+from captioner.batch.work import Item, Outcome, UnsureError, outcome_of
 from captioner.errors import CaptionerError
 from captioner.progress import Progress
 from captioner.runtime.captioner import BATCH, Captioner
-from captioner.types import Caption
 
 _SETTLED = 2.0
 """Seconds without a change after which a file is taken to be whole."""
 _Result = TypeVar("_Result")
-UNSURE = "unsure"
-"""The code of a caption that is withheld."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,8 @@ def run_job(source: Source, captioner: Captioner, sink: Sink, plan: Plan) -> Sum
             stack.enter_context(locked(sink.papers.with_name(f"{sink.papers.name}.lock")))
         stack.enter_context(sink)
         if sink.papers is not None:
-            failures = stack.enter_context(Failures(failures_of(sink.papers), retry=plan.retry))
+            failures = Failures(failures_of(sink.papers), retry=plan.retry, min_confidence=plan.min_confidence)
+            stack.enter_context(failures)
         return _Run(source, captioner, sink, failures, plan).run()
 
 
@@ -124,7 +122,7 @@ class _Run:
             if progress.is_shown and self._source.can_be_asked_again:
                 count = stack.enter_context(_Count(self._source))
             for result in results:
-                outcomes.append(self._outcome(self._waiting.popleft(), result))
+                outcomes.append(outcome_of(self._waiting.popleft(), result, self._plan.min_confidence))
                 if len(outcomes) == BATCH:
                     self._write(outcomes)
                     outcomes = []
@@ -146,7 +144,10 @@ class _Run:
                 if self._failures is not None:
                     self._failures.forget(item)
             elif self._failures is not None and self._failures.has(item):
-                self._summary.failed_before += 1
+                if self._failures.is_unsure(item):
+                    self._summary.unsure += 1
+                else:
+                    self._summary.failed_before += 1
             elif not (self._plan.settled and _is_new(item)):
                 self._waiting.append(item)
                 yield item
@@ -154,13 +155,6 @@ class _Run:
     def _leave_out(self, path: str, reason: str) -> None:
         self._summary.left_out += 1
         self._plan.tell(f"{path}: {reason}; left out")
-
-    def _outcome(self, item: Item, result: Caption | CaptionerError) -> Outcome:
-        least = self._plan.min_confidence
-        if isinstance(result, Caption) and result.confidence is not None and result.confidence < least:
-            message = f"{item.source.name}: confidence {result.confidence:.3f} is below {least:g}; no caption"
-            return Outcome(item, CaptionerError(message, code=UNSURE))
-        return Outcome(item, result)
 
     def _write(self, outcomes: list[Outcome]) -> None:
         good = [outcome for outcome in outcomes if not isinstance(outcome.result, CaptionerError)]
@@ -177,7 +171,7 @@ class _Run:
                     self._failures.forget(outcome.item)
         for outcome in bad:
             assert isinstance(outcome.result, CaptionerError)
-            if outcome.result.code == UNSURE:
+            if isinstance(outcome.result, UnsureError):
                 self._summary.unsure += 1
                 continue
             self._summary.failed[outcome.result.code] += 1

@@ -29,6 +29,16 @@ class Item:
     """Of the file itself, where it is one; empty for a member of an archive or a cell of a table."""
 
 
+class UnsureError(CaptionerError):
+    """A caption was withheld: the captioner is less sure of it than was asked for."""
+
+    CODE = "unsure"
+
+    def __init__(self, name: str, confidence: float, least: float) -> None:
+        super().__init__(f"{name}: confidence {confidence:.3f} is below {least:g}; no caption", code=self.CODE)
+        self.confidence = confidence
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of an item."""
@@ -42,6 +52,13 @@ class Outcome:
     def caption(self) -> str:
         """The caption, or an empty text."""
         return "" if isinstance(self.result, CaptionerError) else self.result.text
+
+
+def outcome_of(item: Item, result: Caption | CaptionerError, min_confidence: float) -> Outcome:
+    """What became of an item, by what the captioner gave; a caption that is less sure is withheld."""
+    if isinstance(result, Caption) and result.confidence is not None and result.confidence < min_confidence:
+        return Outcome(item, UnsureError(item.source.name, result.confidence, min_confidence))
+    return Outcome(item, result)
 
 
 def identity(key: str) -> dict[str, str]:
@@ -66,6 +83,8 @@ def key_of(fields: dict[str, Any]) -> str:
 def record(outcome: Outcome) -> dict[str, Any]:
     """An outcome as an object of JSON, as the verb `caption` has it with `--json`."""
     if isinstance(outcome.result, CaptionerError):
-        error = {"code": outcome.result.code, "message": outcome.result.message}
+        error: dict[str, Any] = {"code": outcome.result.code, "message": outcome.result.message}
+        if isinstance(outcome.result, UnsureError):
+            error["confidence"] = outcome.result.confidence
         return {**identity(outcome.item.key), "error": error}
     return {**identity(outcome.item.key), **caption_fields(outcome.result)}

@@ -15,6 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,15 @@ from captioner.errors import ConfigError, printable
 if TYPE_CHECKING:
     from captioner.batch.job import Plan, Summary
     from captioner.batch.sinks.base import Sink
+    from captioner.batch.sinks.registry import Output
     from captioner.batch.sources import Source
 
-_SEARCH = ("beam", "max_length", "length_penalty")
-"""Flags that are handed to the captioner under their own names."""
+_SEARCH = (
+    ("beam", "N", "captions searched side by side; 1 is greedy"),
+    ("max-length", "N", "longest caption, in tokens: its words and its end"),
+    ("length-penalty", "P", "above 0 favours longer captions"),
+)
+"""Flags that are handed to the captioner under their own names; value and help of each."""
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "captioner batch") -> int:
@@ -73,11 +79,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_engine(parser)
     model = parser.add_argument_group("the captioner")
     model.add_argument("--model", type=Path, action="append", metavar="DIR", help="bundle; default as for caption")
-    model.add_argument("--beam", type=int, metavar="N", help="captions searched side by side; 1 is greedy")
-    model.add_argument("--max-length", type=int, metavar="N", help="longest caption, in tokens: its words and its end")
-    model.add_argument("--length-penalty", type=float, metavar="P", help="above 0 favours longer captions")
+    for name, value, what in _SEARCH:
+        kind = float if value == "P" else int
+        model.add_argument(f"--{name}", type=kind, metavar=value, help=f"{what} (default: the captioner's own)")
     model.add_argument(
-        "--min-confidence", type=float, default=0.0, metavar="P", help="write no caption that is less sure"
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="withhold captions that are less sure, 0 to 1 (default: 0)",
     )
     model.add_argument("--device", default="cpu", metavar="NAME", help=f"{' or '.join(DEVICES)} (default: cpu)")
     return parser
@@ -95,7 +105,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--to",
         default="",
         metavar="KIND",
-        help="sidecar: a text beside each picture, or in the folder --out; metadata: into the pictures; or a kind",
+        help="sidecar: a text beside each picture, or in the folder --out; metadata: into the pictures; jsonl, csv, "
+        "sqlite, html or parquet where the name of --out does not tell",
     )
     group.add_argument(
         "--existing",
@@ -135,18 +146,19 @@ def _run(arguments: argparse.Namespace, program: str) -> int:
     sink = make_sink(output, source.home)
     if arguments.dry_run:
         return _dry_run(source, sink)
-    return _caption(source, sink, arguments, program)
-
-
-def _caption(source: Source, sink: Sink, arguments: argparse.Namespace, program: str) -> int:
-    from captioner.batch.job import run_job
-    from captioner.runtime.captioner import load
-    from captioner.runtime.session import available_threads
-
     if arguments.watch is not None and (arguments.watch <= 0 or not source.can_be_asked_again):
         raise ConfigError("--watch wants seconds above 0, and folders or files to look at again")
     if arguments.watch is not None and sink.papers is None:
         raise ConfigError("--watch wants an output that is kept: on stdout all captions would come again each time")
+    return _caption(source, output, arguments, program)
+
+
+def _caption(source: Source, output: Output, arguments: argparse.Namespace, program: str) -> int:
+    from captioner.batch.job import run_job
+    from captioner.batch.sinks.registry import make_sink
+    from captioner.runtime.captioner import load
+    from captioner.runtime.session import available_threads
+
     if not 0 <= arguments.min_confidence <= 1:
         raise ConfigError(f"--min-confidence is {arguments.min_confidence:g}; expected 0 to 1")
     if arguments.threads is not None:
@@ -156,6 +168,8 @@ def _caption(source: Source, sink: Sink, arguments: argparse.Namespace, program:
     if arguments.min_confidence and captioner.confidence is None:
         raise ConfigError("--min-confidence: this captioner was not calibrated; build it again, or leave that out")
     plan = _plan(arguments, min(available_threads(), MAX_THREADS) if arguments.threads is None else arguments.threads)
+    asked = {"captioner": captioner.fingerprint, **plan.options, "min_confidence": plan.min_confidence}
+    sink = make_sink(replace(output, facts=asked), source.home)
     while True:
         summary = run_job(source, captioner, sink, plan)
         if arguments.watch is None or summary.captioned or summary.failed:
@@ -168,9 +182,8 @@ def _caption(source: Source, sink: Sink, arguments: argparse.Namespace, program:
 def _plan(arguments: argparse.Namespace, workers: int) -> Plan:
     from captioner.batch.job import Plan
 
-    options: dict[str, Any] = {
-        name: getattr(arguments, name) for name in _SEARCH if getattr(arguments, name) is not None
-    }
+    given = {name.replace("-", "_"): getattr(arguments, name.replace("-", "_")) for name, *_ in _SEARCH}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return Plan(
         workers, arguments.retry_errors, arguments.min_confidence, arguments.watch is not None, options, teller()
     )
@@ -255,7 +268,7 @@ def _account(summary: Summary, sink: Sink) -> str:
         log = None if sink.papers is None else failures_of(sink.papers)
         parts.append(failures_in_words(summary.failed, log))
     if summary.failed_before:
-        parts.append(f"{summary.failed_before:,} failed before; --retry-errors tries them again")
+        parts.append(f"{summary.failed_before:,} failed before; --retry-errors all tries them again")
     if summary.unsure:
         parts.append(f"{summary.unsure:,} not sure enough")
     if summary.left_out:

@@ -113,7 +113,7 @@ def _ends_like_a_file(out: str) -> bool:
 
 def _absolute(name: str) -> str:
     """Workers may have another folder that they are in."""
-    return name if "://" in name or "::" in name else str(Path(name).absolute())
+    return name if "://" in name or "::" in name else str(Path(name).resolve())
 
 
 def _captioner(arguments: argparse.Namespace) -> tuple[Captioner, dict[str, Any]]:
@@ -162,13 +162,12 @@ def _manifest(
     source: Place, out: Place, captioner: Captioner, options: dict[str, Any], arguments: argparse.Namespace
 ) -> Manifest:
     from captioner.batch.cluster.manifest import Manifest
-    from captioner.batch.cluster.worker import fingerprint
 
     return Manifest(
         out,
         {
             "source": source.url,
-            "captioner": fingerprint(captioner),
+            "captioner": captioner.fingerprint,
             "options": {**options, "min_confidence": arguments.min_confidence},
             "image_column": arguments.image_column,
             "shard_size": arguments.shard_size or _GROUP,
@@ -228,7 +227,7 @@ def _account(summary: Summary, out: str) -> str:
     if summary.failed:
         parts.append(failures_in_words(summary.failed, f"{out.rstrip('/')}.failures.jsonl"))
     if summary.failed_before:
-        parts.append(f"{summary.failed_before:,} failed before; --retry-errors tries their shards again")
+        parts.append(f"{summary.failed_before:,} failed before; --retry-errors all tries their shards again")
     if summary.unsure:
         parts.append(f"{summary.unsure:,} not sure enough")
     if summary.not_done:

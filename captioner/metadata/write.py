@@ -82,8 +82,11 @@ def sidecar(packet: bytes | None, caption: str, which: Which, merge: str) -> byt
     return xmp.with_caption(packet, fields, merge)
 
 
-def caption_in(data: bytes) -> str:
-    """The description in a picture file, from XMP or else from IPTC; nothing where there is none, or can be none.
+def caption_in(data: bytes, which: Which) -> str:
+    """The caption that a picture file has in one of the places; empty where there is none, or can be none.
+
+    Description and IPTC are one place: programs for photographs show the one where there is not the other (Metadata
+    Working Group, Guidelines for Handling Image Metadata, version 2.0, on the property Description).
 
     Raises `MetadataError` when the file or its metadata is broken.
     """
@@ -91,8 +94,17 @@ def caption_in(data: bytes) -> str:
     if container is None:
         return ""
     held = container.read(data)
-    description = xmp.captions_of(held.xmp).description if held.xmp is not None else None
-    return description or (iptc.caption_of(held.iptc) if held.iptc is not None else "")
+    found = caption_in_sidecar(held.xmp, which) if held.xmp is not None else ""
+    if not found and held.iptc is not None and (which.description or which.iptc):
+        found = iptc.caption_of(held.iptc)
+    return found
+
+
+def caption_in_sidecar(packet: bytes, which: Which) -> str:
+    """The same of an XMP file beside a picture. Raises `MetadataError` when it is broken."""
+    captions = xmp.captions_of(packet)
+    description = captions.description if which.description or which.iptc else None
+    return description or (captions.alt if which.alt else None) or ""
 
 
 def _container(data: bytes) -> Container | None:

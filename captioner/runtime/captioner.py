@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from math import isqrt
 from pathlib import Path
@@ -9,7 +10,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from captioner.bundle import RUNS, VOCABULARY, Bundle, bundle_of, load_bundle, newest_bundle, pretrained_bundle
+from captioner.bundle import (
+    MANIFEST,
+    RUNS,
+    VOCABULARY,
+    Bundle,
+    bundle_of,
+    load_bundle,
+    newest_bundle,
+    pretrained_bundle,
+)
 from captioner.chunks import map_chunks
 from captioner.config.checks import MAX_BATCH, MAX_NEIGHBOURS, MAX_THREADS, check_count, check_device, check_threads
 from captioner.config.decode import DecodeConfig
@@ -59,6 +69,12 @@ class Captioner:
                     f"{bundle.folder} and {each.folder} do not have the same words, and cannot write together; train "
                     "both on the same captions, with the same --min-count"
                 )
+
+    @property
+    def fingerprint(self) -> list[str]:
+        """What tells it from all others: SHA-256 of each bundle's manifest, which holds those of its other files."""
+        manifests = (graphs.bundle.folder / MANIFEST for graphs in self.graphs)
+        return [hashlib.sha256(manifest.read_bytes()).hexdigest() for manifest in manifests]
 
     def caption(self, picture: Picture, **options: Any) -> Caption:
         """Caption one picture.

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import threading
+from contextlib import suppress
 
 import pytest
 from batch_fakes import ReadingCaptioner
@@ -16,6 +17,7 @@ from captioner.batch.lock import locked
 from captioner.batch.sinks.json_lines import JsonLinesSink
 from captioner.batch.sinks.metadata import MetadataSink
 from captioner.batch.sinks.own_files import JOURNAL
+from captioner.batch.sinks.registry import Output, make_sink
 from captioner.batch.sinks.sidecar import SidecarSink
 from captioner.batch.sources import FilesSource, FolderSource, SeveralSources
 from captioner.batch.walk import Which
@@ -270,10 +272,10 @@ def test_existing_texts_are_changed_once_however_often_the_job_is_stopped(folder
 def test_a_job_of_another_kind_does_not_go_on_with_one_that_was_stopped(folder):
     with pytest.raises(KeyboardInterrupt):
         job(folder, SidecarSink(folder, "overwrite"), ReadingCaptioner(40))
-    assert job(folder, MetadataSink(folder, "overwrite", ("alt",)), ReadingCaptioner()).captioned == 48
+    assert job(folder, MetadataSink(folder, "overwrite", fields=("alt",)), ReadingCaptioner()).captioned == 48
     with pytest.raises(KeyboardInterrupt):
-        job(folder, MetadataSink(folder, "overwrite", ("alt",)), ReadingCaptioner(40))
-    assert job(folder, MetadataSink(folder, "overwrite", ("description",)), ReadingCaptioner()).captioned == 48
+        job(folder, MetadataSink(folder, "overwrite", fields=("alt",)), ReadingCaptioner(40))
+    assert job(folder, MetadataSink(folder, "overwrite", fields=("description",)), ReadingCaptioner()).captioned == 48
 
 
 def test_undo_restores_every_file_but_those_that_changed_since(folder, tmp_path):
@@ -359,3 +361,73 @@ def test_metadata_of_what_is_no_picture_to_it_goes_beside_it(folder):
     undone, _ = undo(folder / JOURNAL, pytest.fail)
     assert undone == 48
     assert not list(folder.rglob("*.xmp"))
+
+
+def test_what_was_withheld_is_no_failure_and_wanted_when_less_is_asked_for(folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+    (folder / "005.jpg").write_text("unsure 5")
+    job(folder, JsonLinesSink(out), min_confidence=0.5)
+    for least in (0.5, 0.2):
+        captioner = ReadingCaptioner()
+        summary = job(folder, JsonLinesSink(out), captioner, min_confidence=least)
+        assert captioner.asked == []
+        assert (summary.there, summary.unsure, summary.failed_before) == (47, 1, 2)
+    summary = job(folder, JsonLinesSink(out), min_confidence=0.1)
+    assert (summary.captioned, summary.unsure, summary.failed_before) == (1, 0, 2)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "sqlite", "parquet", "html"])
+def test_an_output_that_is_written_over_is_begun_once_however_often_the_job_is_stopped(kind, folder, tmp_path):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+
+    def overwritten(captioner, existing="overwrite", **facts):
+        sink = make_sink(Output("", str(tmp_path / f"out.{kind}"), existing, facts=facts), folder)
+        return job(folder, sink, captioner)
+
+    overwritten(ReadingCaptioner())
+    asked = []
+    for stop_after in (20, 0, 5, None):
+        captioner = ReadingCaptioner(stop_after)
+        with suppress(KeyboardInterrupt):
+            overwritten(captioner, model="one")
+        asked.append(len(captioner.asked))
+    # All of them, and no more than a batch and what waits for its end once more each time.
+    assert 50 <= sum(asked) + 2 <= 50 + 3 * (BATCH + 2)
+    captioner = ReadingCaptioner(20)
+    with pytest.raises(KeyboardInterrupt):
+        overwritten(captioner, model="one")
+    assert len(captioner.asked) == 20  # the one before had come to its end
+    captioner = ReadingCaptioner(20)
+    with pytest.raises(KeyboardInterrupt):
+        overwritten(captioner, model="two")
+    assert len(captioner.asked) == 20  # another job
+    assert 0 < overwritten(ReadingCaptioner(), "skip").captioned < 48
+    assert overwritten(ReadingCaptioner(), model="two").captioned == 48  # what was under way was ended by the last one
+    assert not list(tmp_path.rglob("*.job.json"))
+
+
+def test_a_stopped_job_of_another_captioner_is_not_gone_on_with(folder):
+    with pytest.raises(KeyboardInterrupt):
+        job(folder, SidecarSink(folder, "overwrite", {"captioner": "one"}), ReadingCaptioner(40))
+    assert job(folder, SidecarSink(folder, "overwrite", {"captioner": "two"})).captioned == 48
+
+
+def test_what_a_killed_job_left_half_written_is_gone_when_it_goes_on(folder):
+    class Killed(BaseException):
+        """As a signal ends a process: nothing is tidied up."""
+
+    calls = []
+
+    def fsync(_):
+        calls.append("")
+        if len(calls) == 2:  # the first is the note's
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, Journal(folder / JOURNAL) as journal:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(Killed):
+            journal.change(folder / "001.txt", None, [Splice(0, 0, b"half")])
+    assert [path.name for path in folder.glob(".*.part")] != []
+    job(folder, SidecarSink(folder, "skip"))
+    assert [path.name for path in folder.glob(".*.part")] == []

@@ -9,7 +9,6 @@ the place of the first one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
@@ -23,9 +22,7 @@ from captioner.batch.cluster.parts import part_name, write_part
 from captioner.batch.cluster.places import Place, reason_of
 from captioner.batch.cluster.reading import pictures_of
 from captioner.batch.cluster.shards import Shard, stem_of
-from captioner.batch.job import UNSURE
-from captioner.batch.work import Item, Outcome, record
-from captioner.bundle import MANIFEST
+from captioner.batch.work import Item, Outcome, UnsureError, outcome_of, record
 from captioner.errors import CaptionerError, DataError
 from captioner.images import BytesSource
 from captioner.runtime.captioner import Captioner, load
@@ -73,12 +70,6 @@ def pack(captioner: Captioner) -> Packed:
     """The bundles of a captioner as bytes."""
     folders = [graphs.bundle.folder for graphs in captioner.graphs]
     return [{path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()} for folder in folders]
-
-
-def fingerprint(captioner: Captioner) -> list[str]:
-    """SHA-256 of each bundle's manifest, which holds those of all its other files."""
-    folders = [graphs.bundle.folder for graphs in captioner.graphs]
-    return [hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest() for folder in folders]
 
 
 def unpack(packed: Packed, device: str = "cpu") -> Captioner:
@@ -143,12 +134,7 @@ class _Run:
     def outcomes(self) -> Iterator[Outcome]:
         """All of them, in the order of the shard."""
         for result in self._captioner.iter_results(self._sources(), **self._task.options):
-            item, least = self._waiting.popleft(), self._task.min_confidence
-            confidence = None if isinstance(result, CaptionerError) else result.confidence
-            if confidence is not None and confidence < least:
-                message = f"{item.source.name}: confidence {confidence:.3f} is below {least:g}; no caption"
-                result = CaptionerError(message, code=UNSURE)
-            yield self._counted(Outcome(item, result))
+            yield self._counted(outcome_of(self._waiting.popleft(), result, self._task.min_confidence))
         if self._broken is not None:
             item = Item(stem_of(self._shard.name), BytesSource(self._shard.url, b""))
             yield self._counted(Outcome(item, self._broken))
@@ -164,7 +150,7 @@ class _Run:
     def _counted(self, outcome: Outcome) -> Outcome:
         self.rows += 1
         if isinstance(outcome.result, CaptionerError):
-            if outcome.result.code == UNSURE:
+            if isinstance(outcome.result, UnsureError):
                 self.unsure += 1
             else:
                 self.failed[outcome.result.code] += 1

@@ -6,15 +6,17 @@ for it. What cannot hold them has a file beside it: `scan.bmp` and `scan.bmp.xmp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from captioner.batch.changes import Journal
 from captioner.batch.sinks.own_files import OwnFiles
 from captioner.batch.work import Item, Outcome
 from captioner.errors import CaptionerError, ConfigError, MetadataError
 from captioner.metadata.splice import Splice
-from captioner.metadata.write import Which, caption_in, sidecar, splices
-from captioner.metadata.xmp import captions_of
+from captioner.metadata.write import Which, caption_in, caption_in_sidecar, sidecar, splices
 
 FIELDS = ("description", "alt", "iptc")
 
@@ -22,28 +24,33 @@ FIELDS = ("description", "alt", "iptc")
 class MetadataSink(OwnFiles):
     """See `Sink`."""
 
-    def __init__(self, home: Path, existing: str, fields: tuple[str, ...] = FIELDS) -> None:
+    def __init__(
+        self, home: Path, existing: str, facts: Mapping[str, Any] | None = None, *, fields: tuple[str, ...] = FIELDS
+    ) -> None:
         """Write into the pictures of the source whose folder is `home`.
 
         Args:
             home: the folder.
-            existing: what to do where there is a description, one of `own_files.EXISTING`.
+            existing: what to do where there is a caption, one of `own_files.EXISTING`.
+            facts: what tells the job from others, see `UnderWay`.
             fields: which fields are written, of `FIELDS`.
         """
-        super().__init__(home, existing)
         unknown = next((field for field in fields if field not in FIELDS), None)
         if unknown is not None or not fields:
             raise ConfigError(f"--fields {unknown or 'is empty'}; choose among {', '.join(FIELDS)}")
-        self.place, self.fields = "the pictures", fields
+        self.place = "the pictures"
+        super().__init__(home, existing, {"place": self.place, "fields": list(fields), **(facts or {})})
         self._which = Which(**{field: field in fields for field in FIELDS})
 
     def is_captioned(self, item: Item) -> bool:
-        """Whether there is a description, in the picture or in the file beside it."""
+        """Whether one of the fields that would be written has a text, in the picture or in the file beside it."""
         picture = _file(item)
-        try:
-            return bool(caption_in(picture.read_bytes()) or _described_beside(picture))
-        except MetadataError:
-            return _described_beside(picture)
+        with suppress(MetadataError):
+            if caption_in(picture.read_bytes(), self._which):
+                return True
+        with suppress(FileNotFoundError, MetadataError):
+            return bool(caption_in_sidecar(_beside(picture).read_bytes(), self._which))
+        return False
 
     def write_one(self, outcome: Outcome, journal: Journal, **notes: str) -> None:
         """See `OwnFiles.write_one`."""
@@ -77,10 +84,3 @@ def _file(item: Item) -> Path:
 
 def _beside(picture: Path) -> Path:
     return picture.with_name(f"{picture.name}.xmp")
-
-
-def _described_beside(picture: Path) -> bool:
-    try:
-        return bool(captions_of(_beside(picture).read_bytes()).description)
-    except (FileNotFoundError, MetadataError):
-        return False

@@ -1,7 +1,7 @@
 """What sinks share that write into people's own files: what is there, what becomes of it, where changes are noted.
 
     .captioner.journal.jsonl    in the folder of the job: every change, for `--undo`
-    .captioner.job.json         while a job runs that writes over what is there: how it knows, after a kill, what it did
+    .captioner.job.json         see `under_way`
 
 Knows no kind of file.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import errno
 import json
-import secrets
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from captioner.batch.changes import Journal
 from captioner.batch.keys import Keys
+from captioner.batch.sinks.under_way import UnderWay
 from captioner.batch.work import Item, Outcome
 from captioner.errors import CaptionerError
 
@@ -25,8 +25,6 @@ EXISTING = ("skip", "overwrite", "append", "prepend")
 """What becomes of a caption that is there: it stays; it is replaced; the new one comes behind it, or before."""
 PAPERS = ".captioner"
 JOURNAL = f"{PAPERS}.journal.jsonl"
-_JOB = f"{PAPERS}.job.json"
-
 
 _OF_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
 """What the system says of one file, and not of the disk: it is logged, and the others go on."""
@@ -36,15 +34,14 @@ class OwnFiles:
     """A `Sink` that changes or makes one file for each picture."""
 
     place: str
-    fields: tuple[str, ...] = ()
-    """Of a picture's metadata, which of them are written."""
 
-    def __init__(self, folder: Path, existing: str) -> None:
-        """Write into files below `folder`."""
+    def __init__(self, folder: Path, existing: str, facts: Mapping[str, Any]) -> None:
+        """Write into files below `folder`; `existing` is one of `EXISTING`, `facts` what the job is asked for."""
         self.papers = folder / PAPERS
         self.existing = existing
         self._folder_of_papers = folder
         self._done = Keys()
+        self._note = UnderWay(self.papers, {"existing": existing, **facts})
 
     @abstractmethod
     def is_captioned(self, item: Item) -> bool:
@@ -65,7 +62,7 @@ class OwnFiles:
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         self._journal.__exit__()
         if kind is None:
-            (self._folder_of_papers / _JOB).unlink(missing_ok=True)
+            self._note.end()
 
     def peek(self) -> Callable[[Item], bool]:
         """See `Sink.peek`."""
@@ -105,18 +102,11 @@ class OwnFiles:
 
     def _begin_or_go_on(self) -> str:
         """The name of the job: that of one that was killed, whose finished pictures are left alone, or a new one."""
-        path = self._folder_of_papers / _JOB
-        kind = {"existing": self.existing, "place": self.place, "fields": list(self.fields)}
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = None
-        if isinstance(found, dict) and found == {**kind, "job": found.get("job")}:
-            self._take_up(found["job"])
-            return str(found["job"])
-        job = secrets.token_hex(8)
-        path.write_text(json.dumps({**kind, "job": job}), encoding="utf-8")
-        return job
+        job = self._note.stopped()
+        if job:
+            self._take_up(job)
+            return job
+        return self._note.begin()
 
     def _take_up(self, job: str) -> None:
         """Note which pictures a killed job has finished; of its last change it is not known whether it was made."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from captioner.batch.sinks.anew import Anew
 from captioner.batch.sinks.base import Sink
 from captioner.batch.sinks.database import SqliteSink
 from captioner.batch.sinks.gallery import GallerySink
@@ -43,6 +45,8 @@ class Output:
     """What becomes of captions that are there, one of `own_files.EXISTING`."""
     fields: tuple[str, ...] = ("description", "alt", "iptc")
     """Of metadata: which fields are written."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What a job that writes over what is there is told from others by, but for the output: captioner and options."""
 
 
 def make_sink(output: Output, home: Path) -> Sink:
@@ -58,16 +62,17 @@ def make_sink(output: Output, home: Path) -> Sink:
     if to not in NAMES:
         raise ConfigError(f"--to {to} is unknown; choose one of {', '.join(NAMES)}")
     if to == "sidecar":
-        return SidecarSink(home, output.existing, folder=Path(output.out) if output.out else None)
+        return SidecarSink(home, output.existing, output.facts, folder=Path(output.out) if output.out else None)
     if to == "metadata":
         if output.out:
             raise ConfigError("--to metadata writes into the pictures; leave out --out, or choose another --to")
-        return MetadataSink(home, output.existing, output.fields)
+        return MetadataSink(home, output.existing, output.facts, fields=output.fields)
     if not output.out:
         raise ConfigError(f"--to {to} wants a place: --out captions{_RECORDS[to][0]}")
     if output.existing not in ("skip", "overwrite"):
         raise ConfigError(f"--existing {output.existing} is for sidecar and metadata; here: skip or overwrite")
-    return _RECORDS[to][1](Path(output.out), home, output.existing == "overwrite")
+    path, make = Path(output.out), _RECORDS[to][1]
+    return Anew(lambda fresh: make(path, home, fresh), path, output.existing, output.facts)
 
 
 def _by_suffix(out: str) -> str:

@@ -6,7 +6,9 @@ Where two pictures would share a text, `dog.jpg` and `dog.png`, each has its own
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from captioner.batch.changes import Journal
 from captioner.batch.sinks.own_files import OwnFiles
@@ -21,17 +23,26 @@ _ENDS = tuple(sorted({*SUFFIXES, *map(str.upper, SUFFIXES), *map(str.capitalize,
 class SidecarSink(OwnFiles):
     """See `Sink`."""
 
-    def __init__(self, home: Path, existing: str, *, folder: Path | None = None, suffix: str = ".txt") -> None:
+    def __init__(
+        self,
+        home: Path,
+        existing: str,
+        facts: Mapping[str, Any] | None = None,
+        *,
+        folder: Path | None = None,
+        suffix: str = ".txt",
+    ) -> None:
         """Put texts beside the pictures below `home`, or into the same folders below another `folder`.
 
         Args:
             home: the folder of the source.
             existing: what to do where there is a text, one of `own_files.EXISTING`.
+            facts: what tells the job from others, see `UnderWay`.
             folder: where texts go; None puts them beside the pictures.
             suffix: what their names end in.
         """
-        super().__init__(folder or home, existing)
         self.place = f"*{suffix} {'beside the pictures' if folder is None else f'in {folder}'}"
+        super().__init__(folder or home, existing, {"place": self.place, **(facts or {})})
         self._home, self._folder, self._suffix = home, folder, suffix
 
     def is_captioned(self, item: Item) -> bool:
