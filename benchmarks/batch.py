@@ -1,6 +1,6 @@
 """Jobs over few and many pictures, and every kind of output beside a loop in memory; writes batch.json. See README.md.
 
-    python benchmarks/batch.py [--items 1000] [--pictures 1000] [--threads 2]
+    python benchmarks/batch.py [--items 1000] [--pictures 1000] [--entries 1000000] [--threads 2]
 
 Exit status 1 when memory grows by more than `--allowed` per cent from the small folder to one a hundred times larger,
 or a job is slower than `--least` per cent of the loop.
@@ -9,10 +9,13 @@ or a job is slower than `--least` per cent of the loop.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     load = load_average()
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["CAPTIONER_CACHE"] = str(Path(temporary, "cache"))
-        figures = {**measure_speed(options, Path(temporary)), **measure_memory(options, Path(temporary))}
+        figures = {
+            **measure_speed(options, Path(temporary)),
+            **measure_start(options, Path(temporary)),
+            **measure_memory(options, Path(temporary)),
+        }
     settings = {
         "items": options.items,
         "captioner_for_memory": "trained on drawn scenes for a moment, 64 × 64",
@@ -79,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--pictures", type=positive, default=1000, metavar="N", help="whose captions are timed")
     options.add_argument(
         "--folder", type=Path, metavar="FOLDER", help="real JPEG files for that; default: made-up ones"
+    )
+    options.add_argument(
+        "--entries", type=positive, default=1_000_000, metavar="N", help="of one folder, until its first caption"
     )
     options.add_argument("--allowed", type=float, default=10.0, metavar="PERCENT", help="growth that is allowed")
     options.add_argument("--least", type=float, default=80.0, metavar="PERCENT", help="speed that is wanted")
@@ -123,6 +133,28 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> dict[str, Figure
         figures[f"job, {kind}"] = figure(found, "pictures/s")
         figures[f"job, {kind}, of the loop"] = figure([100 * rate / loops for rate in found], "% of the loop")
     return figures
+
+
+def measure_start(options: argparse.Namespace, folder: Path) -> dict[str, Figure]:
+    """Seconds from the start of a job over one very large folder to its first caption: listing is a stream."""
+    crowd = folder / "crowd"
+    crowd.mkdir()
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(picture, "JPEG")
+    for number in range(options.entries):
+        (crowd / f"{number:07}.jpg").write_bytes(picture.getvalue())
+    seconds = []
+    for _ in range(options.runs):
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "captioner", "batch", str(crowd), "--out", "-", "--beam", "1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+            assert process.stdout is not None
+            if not process.stdout.readline().startswith(b'{"path"'):
+                raise SystemExit("there was no first caption")
+            seconds.append(time.perf_counter() - began)
+            process.kill()
+    shutil.rmtree(crowd)
+    return {f"first caption of {options.entries:,} pictures in one folder": figure(seconds, "s")}
 
 
 def measure_memory(options: argparse.Namespace, folder: Path) -> dict[str, Figure]:

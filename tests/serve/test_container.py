@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,18 @@ def test_it_runs_as_nobody_in_particular_and_with_known_options():
     assert words[:2] == ["/captioner/bin/captioner", "serve"]
     text = DOCKERFILE.read_text(encoding="utf-8").lower()
     assert not re.search(r"password|secret|token|api_key", text)
+
+
+def test_hadolint_finds_nothing():
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed; there are binaries for some systems only")
+    bad = subprocess.run([hadolint, "-"], input="FROM python\nRUN cd /tmp", capture_output=True, text=True, check=False)
+    assert {"DL3003", "DL3006"} <= set(re.findall(r"DL\d+", bad.stdout))
+    found = subprocess.run(
+        [hadolint, "--failure-threshold=style", DOCKERFILE], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout) == (0, "")
 
 
 def test_what_it_copies_is_there_and_not_ignored():

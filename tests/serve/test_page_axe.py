@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pages import CHROMIUM, choose, chromium, expect, opened
+from pages import CHROMIUM, choose, chromium, expect, files, opened
 from servers import running
 
 axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
@@ -43,12 +43,23 @@ def broken(tab):
     return [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 360])
-def test_axe_finds_nothing(browser, server, width, scheme):
-    # The policy of the page lets no script in but its own, and so not axe's.
-    options = {"color_scheme": scheme, "reduced_motion": "reduce", "bypass_csp": True}
-    with opened(browser, server, width=width, **options) as tab:
+LOOKS = pytest.mark.parametrize(
+    "look",
+    [
+        # The policy of the page lets no script in but its own, and so not axe's.
+        pytest.param(
+            {"color_scheme": scheme, "width": width, "reduced_motion": "reduce", "bypass_csp": True},
+            id=f"{scheme}-{width}",
+        )
+        for scheme in ("light", "dark")
+        for width in (1200, 360)
+    ],
+)
+
+
+@LOOKS
+def test_axe_finds_nothing(browser, server, look):
+    with opened(browser, server, **look) as tab:
         expect(tab.locator("#about")).to_be_visible()
         assert broken(tab) == []
         choose(tab, 1, 2, 3)
@@ -65,6 +76,45 @@ def test_axe_finds_nothing(browser, server, width, scheme):
             tab.evaluate("(name) => document.getElementById(name).showModal()", dialog)
             assert broken(tab) == []
             tab.evaluate("(name) => document.getElementById(name).close()", dialog)
+
+
+@LOOKS
+def test_nor_while_it_works_nor_when_it_is_stopped(browser, server, look):
+    with opened(browser, server, **look) as tab:
+        tab.route("**/v1/captions*", lambda route: None)  # answers do not come before axe has looked
+        tab.set_input_files("#files", files(1, 2, 3, 4, 5))
+        expect(tab.locator('[data-status="working"]')).to_have_count(3)
+        assert broken(tab) == []
+        tab.locator("#stop").click()
+        expect(tab.locator('[data-status="stopped"]')).to_have_count(5)
+        assert broken(tab) == []
+
+
+@LOOKS
+def test_nor_when_a_token_is_wrong_or_missing(browser, tmp_path, look):
+    (tmp_path / "token.txt").write_text("a long enough token")
+    with running(tmp_path, "--workers=1", "--token-file=token.txt") as server, opened(browser, server, **look) as tab:
+        expect(tab.locator("#token")).to_be_visible()
+        assert broken(tab) == []
+        tab.locator("#token-field").fill("another token")
+        tab.keyboard.press("Enter")
+        expect(tab.locator("#token-wrong")).to_be_visible()
+        assert broken(tab) == []
+        tab.locator("#token-leave").click()
+        expect(tab.locator("#trouble")).to_be_visible()
+        assert broken(tab) == []
+
+
+@LOOKS
+def test_nor_when_a_word_is_lit_up(browser, tmp_path_factory, look):
+    with (
+        running(tmp_path_factory.mktemp("shipped"), "--workers=1") as server,
+        opened(browser, server, **look) as tab,
+    ):
+        choose(tab, 1)
+        tab.locator(".caption button").first.click()
+        expect(tab.locator("canvas").first).to_be_visible()
+        assert broken(tab) == []
 
 
 def test_axe_finds_what_is_broken(browser, server):

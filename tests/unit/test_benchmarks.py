@@ -153,6 +153,18 @@ def test_what_a_picture_costs_a_cluster(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 @pytest.mark.slow
+def test_jobs_over_folders(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    sizes = ["--items=5", "--pictures=6", "--entries=30", "--runs=1", "--allowed=50", "--least=1"]
+    result, _ = run("batch.py", tmp_path, *sizes)
+    figures = result["figures"]
+    assert figures["first caption of 30 pictures in one folder"]["unit"] == "s"
+    for kind in ("jsonl", "sqlite", "parquet", "sidecar"):
+        assert 50 < figures[f"{kind}, 5 pictures"]["median"] < figures[f"{kind}, 500 pictures"]["median"] * 1.2
+
+
+@pytest.mark.torch
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_processor_too(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     sizes = ["--batch=2", "--size=32", "--steps=1", "--runs=1"]
