@@ -15,7 +15,8 @@ class Keys:
     one in ten million.
     """
 
-    _RECENT = 2**14
+    _RECENT, _SHARE = 2**11, 64
+    """The last keys are in a set, which takes ten times as much, until there are so many, and such a share of all."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._sorted = np.zeros(0, np.uint64)
@@ -24,19 +25,24 @@ class Keys:
             self.add(key)
 
     def __contains__(self, key: str) -> bool:
+        return self._has(_number(key))
+
+    def add(self, key: str) -> None:
+        """Take a key."""
         number = _number(key)
+        if self._has(number):
+            return
+        self._recent.add(number)
+        if len(self._recent) >= max(self._RECENT, len(self._sorted) // self._SHARE):
+            recent = np.sort(np.fromiter(self._recent, np.uint64, len(self._recent)))
+            self._sorted = np.insert(self._sorted, np.searchsorted(self._sorted, recent), recent)
+            self._recent.clear()
+
+    def _has(self, number: int) -> bool:
         if number in self._recent:
             return True
         place = int(np.searchsorted(self._sorted, np.uint64(number)))
         return place < len(self._sorted) and int(self._sorted[place]) == number
-
-    def add(self, key: str) -> None:
-        """Take a key."""
-        self._recent.add(_number(key))
-        if len(self._recent) >= self._RECENT:
-            recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-            self._sorted = np.union1d(self._sorted, recent)
-            self._recent.clear()
 
 
 def _number(key: str) -> int:
