@@ -29,7 +29,7 @@ def test_names_that_are_not_utf8_are_keys_too():
 
 def test_a_key_takes_eight_bytes_and_is_kept_once():
     keys = Keys(str(number % 50_000) for number in range(100_000))
-    kept = keys._sorted  # noqa: SLF001 - the promise is about what is kept
+    kept = keys._sorted
     assert kept.dtype.itemsize == 8
     assert 50_000 - 2048 <= len(kept) == len(np.unique(kept)) <= 50_000
     assert (np.diff(kept.astype(np.float64)) >= 0).all()
