@@ -57,6 +57,14 @@ class RecordLog:
             self._file.truncate(place)
 
 
+def unfinished(path: Path) -> Path:
+    """What a file is called until it is whole.
+
+    Whoever writes it holds the job's lock, and what a killed job left is written over by the next.
+    """
+    return path.with_name(f".{path.name}.part")
+
+
 def append_whole(file: FileIO, data: bytes) -> None:
     """Write all of `data` behind what is there, or nothing. Raises OSError when the system does not take it."""
     before = file.seek(0, os.SEEK_END)

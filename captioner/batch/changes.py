@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captioner.batch.appending import RecordLog, read_records_backwards
+from captioner.batch.appending import RecordLog, read_records_backwards, unfinished
 from captioner.batch.work import identity, key_of
 from captioner.metadata.splice import Splice, apply, inverse
 
@@ -79,6 +79,7 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
     """
     undone, left = 0, []
     for target, fields in Journal(journal).last_first():
+        _temporary(target, journal).unlink(missing_ok=True)  # of a change that was killed
         now = _digest_of(target)
         if now == fields["before"]:
             continue  # never made, or undone before
@@ -92,7 +93,7 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
             splices = [Splice(start, end, base64.b64decode(data)) for start, end, data in fields["undo"]]
             _replace(target, apply(target.read_bytes(), splices), journal)
             undone += 1
-    temporary = journal.with_name(f".{journal.name}.{os.getpid()}")
+    temporary = unfinished(journal)
     log = RecordLog(temporary, fresh=True)
     log.append(left[::-1])
     log.close()
@@ -103,14 +104,9 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
 
 
 def _replace(target: Path, data: bytes, journal: Path) -> None:
-    """Put `data` in place of a file in one step; its times and permissions stay, as to people it is the same file.
-
-    The name that it has before is the journal's own and the same each time: no other job writes there meanwhile, and
-    what a killed one left is written over when it goes on.
-    """
+    """Put `data` in place of a file in one step; its times and permissions stay, as to people it is the same file."""
     target = target.resolve()
-    name = os.fsencode(journal.resolve()) + b"\0" + os.fsencode(target.name)
-    temporary = target.with_name(f".{hashlib.sha256(name).hexdigest()[:16]}.part")
+    temporary = _temporary(target, journal)
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -122,6 +118,17 @@ def _replace(target: Path, data: bytes, journal: Path) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary(target: Path, journal: Path) -> Path:
+    """What a file is called until it is whole.
+
+    The name is the journal's own, so that no other job writes there meanwhile, and the same each time, so that what a
+    killed job left is written over when it goes on.
+    """
+    target = target.resolve()
+    name = os.fsencode(journal.resolve()) + b"\0" + os.fsencode(target.name)
+    return target.with_name(f".{hashlib.sha256(name).hexdigest()[:16]}.part")
 
 
 def _digest(data: bytes) -> str:

@@ -1,17 +1,17 @@
 """What could not be captioned, and why: a log beside the output, which later runs read so as not to try in vain.
 
 One object of JSON a picture: `path`, `version` (of the file, so that another one of the same name is tried anew) and
-`error` with `code` and `message`, and `confidence` where a caption was not sure enough.
+`error` with `code` and `message`, and `confidence` where a caption was not sure enough. `place` is there where a
+caption could not be put where it belongs: what keeps one output from taking it says nothing of another.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioner.batch.appending import RecordLog, read_records
+from captioner.batch.appending import RecordLog, read_records, unfinished
 from captioner.batch.keys import Keys
 from captioner.batch.work import TEMPORARY, Item, Outcome, UnsureError, key_of, record
 
@@ -23,20 +23,21 @@ picture's own fault, or all."""
 class Failures:
     """The log of one output."""
 
-    def __init__(self, path: Path, *, retry: str = "changed", min_confidence: float = 0.0) -> None:
+    def __init__(self, path: Path, place: str, *, retry: str = "changed", min_confidence: float = 0.0) -> None:
         """Open the log at `path`; what is to be tried again is taken out of it.
 
         Args:
             path: the log.
+            place: of the output.
             retry: which failures that are, one of `RETRIES`.
             min_confidence: captions that were withheld and are as sure are wanted now.
         """
-        self.path = path
+        self.path, self._place = path, place
         self._keys, self._versions, self._unsure = Keys(), Keys(), Keys()
         self._forgotten: set[str] = set()
         self._again: dict[str, str] = {}
         self._rewrite(lambda fields: not _is_tried_again(fields, retry, min_confidence))
-        for fields in read_records(path):
+        for fields in filter(self._concerns, read_records(path)):
             self._add(key_of(fields), fields["version"], is_unsure=fields["error"].get("code") == UnsureError.CODE)
         self._log = RecordLog(path)
 
@@ -66,13 +67,20 @@ class Failures:
     def _still_holds(self, fields: dict[str, Any]) -> bool:
         """Whether a record is the last one of its picture, and that has no caption."""
         key, version = key_of(fields), fields["version"]
-        return key not in self._forgotten and self._again.get(key, version) == version
+        return not self._concerns(fields) or (key not in self._forgotten and self._again.get(key, version) == version)
 
-    def write(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes, each of which is an error. Raises OSError when they cannot be written."""
+    def _concerns(self, fields: dict[str, Any]) -> bool:
+        return bool(fields.get("place", self._place) == self._place)
+
+    def write(self, outcomes: Sequence[Outcome], *, of_output: bool = False) -> None:
+        """Take outcomes, each of which is an error: of the picture, or of what the output would have made of it.
+
+        Raises OSError when they cannot be written.
+        """
         versions = [outcome.item.source.version for outcome in outcomes]
+        place = {"place": self._place} if of_output else {}
         self._log.append(
-            [{**record(each), "version": version} for each, version in zip(outcomes, versions, strict=True)]
+            [{**record(each), "version": version, **place} for each, version in zip(outcomes, versions, strict=True)]
         )
         for outcome, version in zip(outcomes, versions, strict=True):
             if outcome.item.key in self._keys:
@@ -81,7 +89,7 @@ class Failures:
 
     def _rewrite(self, stays: Callable[[dict[str, Any]], bool]) -> None:
         """Keep the records that stay, in one step."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary = unfinished(self.path)
         log = RecordLog(temporary, fresh=True)
         for fields in map(_checked, read_records(self.path)):
             if fields is not None and stays(fields):

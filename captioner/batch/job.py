@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,8 +92,8 @@ def run_job(source: Source, captioner: Captioner, sink: Sink, plan: Plan) -> Sum
             stack.enter_context(locked(sink.papers.with_name(f"{sink.papers.name}.lock")))
         stack.enter_context(sink)
         if sink.papers is not None:
-            failures = Failures(failures_of(sink.papers), retry=plan.retry, min_confidence=plan.min_confidence)
-            stack.enter_context(failures)
+            log, least = failures_of(sink.papers), plan.min_confidence
+            failures = stack.enter_context(Failures(log, sink.place, retry=plan.retry, min_confidence=least))
         return _Run(source, captioner, sink, failures, plan).run()
 
 
@@ -159,23 +159,29 @@ class _Run:
     def _write(self, outcomes: list[Outcome]) -> None:
         good = [outcome for outcome in outcomes if not isinstance(outcome.result, CaptionerError)]
         refused = self._in_words(lambda: self._sink.write(good), self._sink.place) if good else ()
-        bad = [*(outcome for outcome in outcomes if isinstance(outcome.result, CaptionerError)), *refused]
-        if bad and self._failures is not None:
-            failures = self._failures
-            self._in_words(lambda: failures.write(bad), str(failures.path))
+        bad = [outcome for outcome in outcomes if isinstance(outcome.result, CaptionerError)]
+        if self._failures is not None:
+            self._log(self._failures, bad, refused)
         self._summary.captioned += len(good) - len(refused)
         if self._failures is not None:
             unwritten = {outcome.item.key for outcome in refused}
             for outcome in good:
                 if outcome.item.key not in unwritten:
                     self._failures.forget(outcome.item)
-        for outcome in bad:
+        for outcome in (*bad, *refused):
             assert isinstance(outcome.result, CaptionerError)
             if isinstance(outcome.result, UnsureError):
                 self._summary.unsure += 1
                 continue
             self._summary.failed[outcome.result.code] += 1
             self._plan.tell(outcome.result.message)
+
+    def _log(self, failures: Failures, bad: Sequence[Outcome], refused: Sequence[Outcome]) -> None:
+        def write() -> None:
+            failures.write(bad)
+            failures.write(refused, of_output=True)
+
+        self._in_words(write, str(failures.path))
 
     @staticmethod
     def _in_words(work: Callable[[], _Result], place: str) -> _Result:

@@ -109,7 +109,7 @@ class LayoutSource:
 
     def items(self, skipped: Skipped) -> Iterator[Item]:
         """See `Source.items`; a picture that is named several times comes several times."""
-        for entry in self._layout.entries(lambda problem: skipped(problem.name, problem.reason)):
+        for entry in self._layout.entries(lambda each: skipped(each.name, each.reason.removesuffix("; left out"))):
             source = self._layout.source(entry.name, entry.locator) or FileSource(self.home / entry.name)
             yield Item(entry.name, source, str(source.path) if isinstance(source, FileSource) else "")
 

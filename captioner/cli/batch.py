@@ -114,9 +114,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="where there is a caption: skip (default), overwrite, append or prepend",
     )
-    group.add_argument(
-        "--fields", default="description,alt,iptc", metavar="NAMES", help="of metadata (default: description,alt,iptc)"
-    )
+    group.add_argument("--fields", metavar="NAMES", help="of metadata (default: description,alt,iptc)")
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +140,8 @@ def _run(arguments: argparse.Namespace, program: str) -> int:
     source = _source(arguments)
     if arguments.dry_run and not (arguments.out or arguments.to):
         return _dry_run(source, None)
-    output = Output(arguments.to, arguments.out, arguments.existing, tuple(arguments.fields.split(",")))
+    fields = None if arguments.fields is None else tuple(arguments.fields.split(","))
+    output = Output(arguments.to, arguments.out, arguments.existing, fields)
     sink = make_sink(output, source.home)
     if arguments.dry_run:
         return _dry_run(source, sink)
@@ -171,7 +170,12 @@ def _caption(source: Source, output: Output, arguments: argparse.Namespace, prog
     asked = {"captioner": captioner.fingerprint, **plan.options, "min_confidence": plan.min_confidence}
     sink = make_sink(replace(output, facts=asked), source.home)
     while True:
-        summary = run_job(source, captioner, sink, plan)
+        try:
+            summary = run_job(source, captioner, sink, plan)
+        except KeyboardInterrupt:
+            if sink.papers is not None:
+                print(f"{program}: what is done is kept; the same command goes on", file=sys.stderr)
+            raise
         if arguments.watch is None or summary.captioned or summary.failed:
             print(f"{program}: {_account(summary, sink)}", file=sys.stderr)
         if arguments.watch is None:
@@ -243,6 +247,7 @@ def _dry_run(source: Source, sink: Sink | None) -> int:
 def _undo(paths: Sequence[str]) -> int:
     """Undo what was written beside or into pictures below folders."""
     from captioner.batch.changes import undo
+    from captioner.batch.job import failures_of
     from captioner.batch.lock import locked
     from captioner.batch.sinks.own_files import JOURNAL, PAPERS
 
@@ -253,6 +258,8 @@ def _undo(paths: Sequence[str]) -> int:
             raise ConfigError(f"{name}: nothing to undo; name the folder for which captions were written")
         with locked(Path(name, f"{PAPERS}.lock")):
             undone, changed = undo(journal, lambda line: print(printable(line), file=sys.stderr))
+            for paper in (failures_of(Path(name, PAPERS)), Path(name, f"{PAPERS}.job.json")):
+                paper.unlink(missing_ok=True)
         left += changed
         print(f"{name}: {undone:,} changes undone, {changed:,} left alone", file=sys.stderr)
     return 1 if left else 0

@@ -89,7 +89,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for name, instead in _NOT_HERE.items():
         if getattr(arguments, name):
             raise ConfigError(f"--{name.replace('_', '-')}: --engine ray {instead}")
-    if arguments.fields != "description,alt,iptc" or arguments.format != "auto":
+    if arguments.fields is not None or arguments.format != "auto":
         name = "--format" if arguments.format != "auto" else "--fields"
         raise ConfigError(f"{name} is not for --engine ray, which tells tar and Parquet by their names; leave it out")
     if len(arguments.paths) != 1 or arguments.paths[0] == "-":

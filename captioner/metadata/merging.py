@@ -26,7 +26,7 @@ def merged(old: str, new: str, merge: str) -> str:
     if merge not in MERGES:
         raise ConfigError(f"merge is {merge!r}; expected one of {', '.join(MERGES)}")
     if not new.strip():
-        raise ConfigError("the caption is empty; there is nothing to write into the metadata")
+        raise ConfigError("the caption is empty; there is nothing to write")
     if found := _FORBIDDEN.search(new):
         raise MetadataError(f"the caption has the character {found[0]!r}, which metadata cannot hold; leave it out")
     if merge == "overwrite" or not old.strip():

@@ -265,7 +265,10 @@ def test_existing_texts_are_changed_once_however_often_the_job_is_stopped(folder
     assert found["001.txt"] == expected
     assert all(text.count("picture") == 1 for text in found.values())
     assert len(found) == 48
-    job(folder, SidecarSink(folder, existing))  # another job does it another time
+    job(folder, SidecarSink(folder, existing))  # what is there already is not said twice, as in metadata
+    assert texts(folder) == found
+    (folder / "002.jpg").write_text("picture two")
+    job(folder, SidecarSink(folder, existing))
     assert texts(folder)["002.txt"].count("picture") == (1 if existing == "overwrite" else 2)
 
 
@@ -282,7 +285,11 @@ def test_undo_restores_every_file_but_those_that_changed_since(folder, tmp_path)
     (folder / "001.txt").write_bytes(b"mine\r\n\xff")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     job(folder, SidecarSink(folder, "append"))
+    for picture in folder.rglob("*.jpg"):
+        picture.write_text(picture.read_text().replace("picture", "image"))
     job(folder, SidecarSink(folder, "append"))
+    for picture in folder.rglob("*.jpg"):
+        picture.write_text(picture.read_text().replace("image", "picture"))
     (folder / "002.txt").write_text("a person wrote this\n")
     told = []
     undone, left = undo(folder / JOURNAL, told.append)
@@ -331,6 +338,17 @@ def test_a_place_where_nothing_can_be_written_is_one_failure_and_stops_nothing(k
     (tmp_path / "c.jpg.xmp").rmdir()
     assert job(tmp_path, sink).failed_before == 3
     assert job(tmp_path, sink, retry="temporary").captioned == 1
+
+
+def test_what_keeps_one_output_from_taking_a_caption_says_nothing_of_another(tmp_path):
+    (tmp_path / "a.jpg").write_text("picture")
+    (tmp_path / "bad.jpg").write_text("bad")
+    (tmp_path / "a.txt").mkdir()
+    for _ in range(2):
+        assert job(tmp_path, SidecarSink(tmp_path, "skip")).status == 1
+    metadata = job(tmp_path, MetadataSink(tmp_path, "skip"))
+    assert (metadata.captioned, metadata.failed_before) == (1, 1)  # a bad picture is one for everybody
+    assert job(tmp_path, SidecarSink(tmp_path, "skip")).failed_before == 2
 
 
 def test_a_picture_that_vanishes_before_its_caption_is_written_into_it_is_one_failure(folder):
@@ -413,7 +431,8 @@ def test_a_stopped_job_of_another_captioner_is_not_gone_on_with(folder):
     assert job(folder, SidecarSink(folder, "overwrite", {"captioner": "two"})).captioned == 48
 
 
-def test_what_a_killed_job_left_half_written_is_gone_when_it_goes_on(folder):
+@pytest.mark.parametrize("then", ["goes on", "is undone"])
+def test_what_a_killed_job_left_half_written_does_not_stay(folder, then):
     class Killed(BaseException):
         """As a signal ends a process: nothing is tidied up."""
 
@@ -428,6 +447,9 @@ def test_what_a_killed_job_left_half_written_is_gone_when_it_goes_on(folder):
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(Killed):
             journal.change(folder / "001.txt", None, [Splice(0, 0, b"half")])
-    assert [path.name for path in folder.glob(".*.part")] != []
-    job(folder, SidecarSink(folder, "skip"))
-    assert [path.name for path in folder.glob(".*.part")] == []
+    assert len(list(folder.glob(".*.part"))) == 1
+    if then == "goes on":
+        job(folder, SidecarSink(folder, "skip"))
+    else:
+        undo(folder / JOURNAL, pytest.fail)
+    assert list(folder.glob(".*.part")) == []

@@ -289,3 +289,24 @@ def test_a_gallery_neither_writes_over_nor_removes_a_page_of_somebody_else(name,
 def test_outputs_that_nobody_can_make_are_refused(output, reason):
     with pytest.raises(ConfigError, match=reason):
         make_sink(output, Path())
+
+
+def test_a_database_passes_the_check_of_sqlite_and_can_be_read_by_its_shell(tmp_path):
+    with sink_of("sqlite", tmp_path) as sink:
+        sink.write(outcomes())
+    with sqlite3.connect(tmp_path / "out.sqlite") as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize(
+    ("output", "what"),
+    [
+        (Output("sidecar", "texts.jsonl"), "ends like a file"),
+        (Output("", "out.jsonl", fields=("alt",)), "--fields are those of --to metadata"),
+        (Output("sidecar", fields=("alt",)), "--fields are those of --to metadata"),
+        (Output("", "-", "append"), "here: skip or overwrite"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(output, what, tmp_path):
+    with pytest.raises(ConfigError, match=what):
+        make_sink(output, tmp_path)

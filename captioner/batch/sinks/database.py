@@ -15,9 +15,15 @@ from captioner.errors import CaptionerError
 
 _TABLE = """
     CREATE TABLE IF NOT EXISTS captions (
-        path TEXT, caption TEXT NOT NULL, log_prob REAL, confidence REAL, candidates TEXT,
-        path_b64 TEXT NOT NULL DEFAULT '', PRIMARY KEY (path, path_b64)
+        path TEXT, path_b64 TEXT NOT NULL DEFAULT '', caption TEXT NOT NULL, log_prob REAL, confidence REAL,
+        candidates TEXT, PRIMARY KEY (path, path_b64)
     ) WITHOUT ROWID
+"""
+# The key's columns come first, in their order: else SQLite's own check of such a table finds NULL where there is none.
+_READ = "SELECT path, path_b64, caption, log_prob, confidence, candidates FROM captions"
+_WRITE = """
+    INSERT OR REPLACE INTO captions (path, path_b64, caption, log_prob, confidence, candidates)
+    VALUES (?, ?, ?, ?, ?, ?)
 """
 
 
@@ -39,7 +45,7 @@ class SqliteSink:
                 self._database.execute("DROP TABLE IF EXISTS captions")
                 self._fresh = False  # entered again, as when a folder is watched, it goes on
             self._database.execute(_TABLE)
-            self._database.execute("SELECT path, caption, log_prob, confidence, candidates, path_b64 FROM captions")
+            self._database.execute(_READ)
         except sqlite3.Error as error:
             raise CaptionerError(
                 f"{self._path} cannot be used as a database of captions ({error}); choose another name", code="output"
@@ -73,10 +79,10 @@ class SqliteSink:
             fields = record(outcome)
             candidates = json.dumps(fields["candidates"], ensure_ascii=False)
             path, path_b64 = _key(outcome.item)
-            rows.append((path, fields["caption"], fields["log_prob"], fields["confidence"], candidates, path_b64))
+            rows.append((path, path_b64, fields["caption"], fields["log_prob"], fields["confidence"], candidates))
         try:
             self._database.execute("BEGIN")
-            self._database.executemany("INSERT OR REPLACE INTO captions VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._database.executemany(_WRITE, rows)
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             raise CaptionerError(f"cannot write {self._path}: {error}", code="output") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from captioner.batch.appending import read_records
+from captioner.batch.appending import read_records, unfinished
 from captioner.batch.sinks.json_lines import JsonLinesSink
 from captioner.batch.work import Item, Outcome, key_of
 from captioner.errors import CaptionerError, printable
@@ -84,7 +84,7 @@ class GallerySink:
         count = sum(1 for _ in read_records(Path(self._records.place)))
         pages = max(1, -(-count // ON_A_PAGE))
         for number in range(1, pages + 1):
-            temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            temporary = unfinished(self._path)
             with temporary.open("w", encoding="utf-8") as file:
                 file.writelines(self._page(islice(records, ON_A_PAGE), number, pages, count))
             temporary.replace(self._page_path(number))

@@ -93,13 +93,6 @@ class OwnFiles:
                 self._done.add(outcome.item.key)
         return refused
 
-    def merged(self, old: str, new: str) -> str:
-        """The text that is to be there, from the one that is there and the new one, as `existing` says."""
-        kept = old.strip("\r\n")
-        if not kept.strip() or self.existing in ("skip", "overwrite"):
-            return new
-        return f"{kept}\n{new}" if self.existing == "append" else f"{new}\n{kept}"
-
     def _begin_or_go_on(self) -> str:
         """The name of the job: that of one that was killed, whose finished pictures are left alone, or a new one."""
         job = self._note.stopped()

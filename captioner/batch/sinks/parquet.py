@@ -9,13 +9,12 @@ Parquet cannot be appended to. Captions are kept as JSON lines until there are e
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from captioner.batch.appending import RecordLog, read_records
+from captioner.batch.appending import RecordLog, read_records, unfinished
 from captioner.batch.keys import Keys
 from captioner.batch.work import Item, Outcome, key_of, record
 from captioner.errors import CaptionerError, MissingDependencyError
@@ -106,7 +105,7 @@ class ParquetSink:
         parts = self._parts()
         number = int(parts[-1].stem.rpartition("-")[2]) + 1 if parts else 0
         part = self._path / f"part-{number:05}.parquet"
-        temporary = self._path / f".{part.name}.{os.getpid()}"
+        temporary = unfinished(part)
         records = read_records(self._log.path)
         with pyarrow.parquet.ParquetWriter(temporary, schema()) as writer:
             while some := list(islice(records, _AT_ONCE)):  # all at once would take 80 MB

@@ -15,6 +15,7 @@ from captioner.batch.sinks.own_files import OwnFiles
 from captioner.batch.work import Item, Outcome
 from captioner.datasets.picture_files import SUFFIXES
 from captioner.errors import CaptionerError
+from captioner.metadata.merging import merged
 from captioner.metadata.splice import Splice
 
 _ENDS = tuple(sorted({*SUFFIXES, *map(str.upper, SUFFIXES), *map(str.capitalize, SUFFIXES)}))
@@ -59,8 +60,10 @@ class SidecarSink(OwnFiles):
         if target.exists():
             old = target.read_bytes()
         target.parent.mkdir(parents=True, exist_ok=True)
-        new = self.merged((old or b"").decode("utf-8-sig", "replace"), outcome.caption)
-        journal.change(target, old, [Splice(0, len(old or b""), f"{new}\n".encode())], **notes)
+        kept = (old or b"").decode("utf-8-sig", "replace").strip("\r\n")
+        new = merged(kept, outcome.caption, "overwrite" if self.existing == "skip" else self.existing)
+        if new != kept:
+            journal.change(target, old, [Splice(0, len(old or b""), f"{new}\n".encode())], **notes)
 
     def _text(self, item: Item) -> Path:
         """The file of a picture's text."""
