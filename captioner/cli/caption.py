@@ -154,7 +154,7 @@ def _load(arguments: argparse.Namespace) -> Captioner:
     if arguments.threads is not None:
         check_threads(arguments.threads)
     check_device(arguments.device)
-    from captioner.bundle import PRETRAINED, RUNS
+    from captioner.cli.default import default_in_words
     from captioner.runtime.captioner import default_bundle, load
 
     # One picture has all threads for itself; of many, each thread has some for itself, which is quicker.
@@ -163,15 +163,7 @@ def _load(arguments: argparse.Namespace) -> Captioner:
         return load(arguments.model, threads=threads, device=arguments.device)
     folder = default_bundle()
     model = load(folder, threads=threads, device=arguments.device)
-    if folder == PRETRAINED:
-        print(
-            f"using the captioner that ships with the package ({model.bundle.manifest.training['data']})",
-            file=sys.stderr,
-        )
-    else:
-        saved = model.bundle.manifest.created[:19].replace("T", " ")
-        where = f"in {RUNS}/" if folder.is_relative_to(RUNS) else "built here"
-        print(printable(f"using {folder}, the newest captioner {where} (saved {saved} UTC)"), file=sys.stderr)
+    print(default_in_words(folder, model.bundle.manifest), file=sys.stderr)
     return model
 
 

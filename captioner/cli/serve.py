@@ -43,6 +43,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     require(0 <= arguments.port <= 65535, "port", arguments.port, "0 (any free one) to 65535")
     _require_libraries()
     from captioner.bundle import load_bundle
+    from captioner.cli.default import default_in_words
     from captioner.runtime.session import available_threads
     from captioner.serve.app import build_app
     from captioner.serve.corrections import Corrections
@@ -58,6 +59,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     try:
         corrections = Corrections(arguments.corrections, limits) if arguments.corrections else None
         _warn(arguments, access)
+        if not arguments.model:
+            told = default_in_words(bundles[0].folder, bundles[0].manifest)
+            print(f"captioner serve: {told}", file=sys.stderr)
         service = Service(
             [bundle.folder for bundle in bundles],
             workers=arguments.workers or min(available_threads(), MAX_THREADS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -23,7 +23,7 @@ from captioner.serve.service import Service
 from captioner.serve.uploads import BodyReader, Upload
 from captioner.version import __version__
 
-_ALWAYS = (400, 401, 403, 413, 415, 422, 429, 500, 503, 504)
+_ALWAYS = (400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
 def build_app(
@@ -82,9 +82,14 @@ class _Routes:
         app.post(
             "/v1/corrections",
             summary="Keep a better caption, to learn from",
-            responses=schema.answers(schema.Saved, None, 404, *_ALWAYS),
+            responses=schema.answers(schema.Saved, None, 404, 507, *_ALWAYS),
             openapi_extra=schema.body({"multipart/form-data": schema.CORRECTION_FORM}),
         )(self.corrections)
+        app.delete(
+            "/v1/corrections/{key}",
+            summary="Take a better caption back",
+            responses=schema.answers(schema.Saved, None, 404, 507, *_ALWAYS),
+        )(self.take_back)
         app.get("/v1/model", summary="Which captioner this is", responses={401: schema.PROBLEM})(self.model)
         app.get("/healthz", summary="Whether the service lives", responses=schema.answers(schema.Status, None))(
             self.healthz
@@ -137,16 +142,24 @@ class _Routes:
 
     async def corrections(self, request: Request) -> Response:
         """Keep a picture with a caption that is better than the captioner's own."""
-        if self._corrections is None:
-            raise Problem(404, "corrections_off", "this service keeps no corrections; see --corrections")
+        corrections = self._kept()
         with self._reader(request) as reader:
             upload = await self._read(reader, frozenset({"caption", "was"}))
             if len(upload.files) != 1:
                 raise Problem(400, "one_file", "a correction is of one picture")
             head = {"job": "check"}
             await self._service.work(head, upload.files, lambda: _gone(request))
-            kept = await self._corrections.keep(upload.files[0], upload.texts)
+            kept = await corrections.keep(upload.files[0], upload.texts)
         return _json(kept)
+
+    async def take_back(self, key: str, query: Annotated[schema.CorrectionQuery, Query()]) -> Response:
+        """Forget a caption that was kept, with its picture; `key` is that of the answer when it was."""
+        return _json(await self._kept().take_back(key, query.caption))
+
+    def _kept(self) -> Corrections:
+        if self._corrections is None:
+            raise Problem(404, "corrections_off", "this service keeps no corrections; see --corrections")
+        return self._corrections
 
     async def model(self) -> Response:
         """Name, architecture, options, scores and limits."""
@@ -171,7 +184,10 @@ class _Routes:
 
     def _reader(self, request: Request) -> BodyReader:
         service = self._service
-        deadline = min(request.state.deadline - 0.5, asyncio.get_running_loop().time() + service.limits.body_seconds)
+        answering = min(0.5, service.limits.request_seconds / 2)
+        deadline = min(
+            request.state.deadline - answering, asyncio.get_running_loop().time() + service.limits.body_seconds
+        )
         return BodyReader(request, service.limits, service.budget, deadline)
 
     async def _read(self, reader: BodyReader, fields: frozenset[str] | None) -> Upload:
@@ -189,6 +205,8 @@ class _Routes:
         for name, value in asked.items():
             if value > most[name]:
                 raise Problem(422, "config", f"{name} is {value}; this service takes 1 to {most[name]}")
+        if asked.get("n_best", 1) > asked.get("beam", limits.max_beam):
+            raise Problem(422, "config", f"n_best is {asked['n_best']}; expected 1 to beam, which is {asked['beam']}")
         return {**self._service.options, **asked}
 
 
@@ -232,7 +250,23 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])[:100]
-    return _answer(request, Problem(422, "config", f"{where}: {first['msg']}"[:300]))
+    return _answer(request, Problem(422, "config", f"{where}: {_expected(first)}"[:300]))
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with an option, in our words."""
+    limits = error.get("ctx", {})
+    words = {
+        "extra_forbidden": "there is no such option; see /openapi.json",
+        "missing": "is missing",
+        "string_too_short": "is empty",
+        "int_parsing": "expected a whole number",
+        "int_from_float": "expected a whole number",
+        "float_parsing": "expected a number",
+        "greater_than_equal": f"expected {limits.get('ge')} or more",
+        "less_than_equal": f"expected {limits.get('le')} or less",
+    }
+    return words.get(error["type"], str(error["msg"]))
 
 
 async def _on_anything(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
     KEY.jpg     the picture as it came; KEY is the beginning of its SHA-256
     KEY.was     what the captioner had said, where that is known; readers of shards pass over it
     KEY.txt     the better caption
+    KEY.gone    of a caption that was taken back: zeros
 
 The shard only grows. A picture that is corrected again is appended again: readers gather the captions of one name, so
 the later caption is added to the earlier one. An end that was cut off, by a kill or a full disk, is removed when the
@@ -35,7 +36,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _OUR_BEGINNING = re.compile(rb"[0-9a-f]{32}\.")
 _OUR_NAME = re.compile(r"[0-9a-f]{32}\.[a-z]+|apart")
 _END = bytes(2 * _BLOCK)
-_TEXT, _WAS, _APART = ".txt", ".was", "apart"
+_TEXT, _WAS, _GONE, _APART = ".txt", ".was", ".gone", "apart"
 _SUFFIXES = ((b"\x89PNG", 0, ".png"), (b"GIF8", 0, ".gif"), (b"WEBP", 8, ".webp"), (b"BM", 0, ".bmp"),
              (b"II", 0, ".tiff"), (b"MM", 0, ".tiff"), (b"ftyp", 4, ".avif"))  # fmt: skip
 
@@ -49,6 +50,8 @@ class Corrections:
         self._lock = threading.Lock()
         self._captions: dict[str, list[str]] = {}
         self._last = ""
+        if path.suffix.lower() != ".tar":
+            raise ConfigError(f"--corrections {path}: it becomes a tar archive; give it a name that ends in .tar")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -63,6 +66,9 @@ class Corrections:
         try:
             self._end = self._read()
             self._write(b"")
+        except OSError as error:
+            self._file.close()
+            raise ConfigError(f"--corrections {path}: {error.strerror}") from None
         except BaseException:
             self._file.close()
             raise
@@ -82,6 +88,40 @@ class Corrections:
         was = _one_line(texts.get("was", ""))
         return await asyncio.to_thread(self._keep, picture, caption, was)  # finished, whether or not one waits for it
 
+    async def take_back(self, key: str, caption: str) -> dict[str, Any]:
+        """Forget a caption that was kept, and the picture that was kept with it; returns what `keep` does.
+
+        Raises Problem when there is no such caption.
+        """
+        return await asyncio.to_thread(self._take_back, key, _one_line(caption))
+
+    def _take_back(self, key: str, caption: str) -> dict[str, Any]:
+        with self._lock:
+            known = self._captions.get(key, [])
+            if caption not in known:
+                raise Problem(404, "no_correction", "no such caption is kept for this picture")
+            try:
+                for member in self._group(key, caption):
+                    gone = _member(key + _GONE, bytes(member.size))
+                    os.pwrite(self._file.fileno(), gone, member.offset_data - _BLOCK)
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise Problem(507, "corrections_full", f"the file cannot be written ({error.strerror})") from None
+            known.remove(caption)
+            return {"key": key, "captions": list(known)}
+
+    def _group(self, key: str, caption: str) -> list[tarfile.TarInfo]:
+        """The members of a caption, its text first: readers of a shard find a picture too many rather than too few."""
+        group: list[tarfile.TarInfo] = []
+        for member, _ in self._members(self._end):
+            group = [*group, member] if member.name.startswith(f"{key}.") else []
+            if member.name == key + _TEXT:
+                text = os.pread(self._file.fileno(), min(member.size, 2**20), member.offset_data)
+                if caption in text.decode("utf-8", "replace").split("\n"):
+                    return [each for each in reversed(group) if not each.name.endswith(_GONE)]
+                group = []
+        return []
+
     def _keep(self, picture: bytes, caption: str, was: str) -> dict[str, Any]:
         with self._lock:
             return self._add(hashlib.sha256(picture).hexdigest()[:KEY_DIGITS], picture, caption, was)
@@ -96,6 +136,10 @@ class Corrections:
             data += _member(key + _TEXT, caption.encode() + b"\n")
             if self._end + len(data) > self._limits.corrections_bytes:
                 raise Problem(507, "corrections_full", "the file of corrections is full; tell who runs this service")
+            if not self._is_in_place():
+                raise Problem(
+                    507, "corrections_lost", "the file of corrections was moved away; tell who runs this service"
+                )
             try:
                 self._write(data)
             except OSError as error:
@@ -106,6 +150,13 @@ class Corrections:
             known.append(caption)
             self._last = key
         return {"key": key, "captions": list(known)}
+
+    def _is_in_place(self) -> bool:
+        """Whether the name still leads to what is written."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except OSError:
+            return False
 
     def _write(self, data: bytes) -> None:
         """Put members at the end, and the end of the archive behind them; whole, or not at all."""

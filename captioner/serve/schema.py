@@ -40,6 +40,14 @@ class NeighbourQuery(BaseModel):
     count: Annotated[int, Field(ge=1, description="How many training pictures, at most.")] = 5
 
 
+class CorrectionQuery(BaseModel):
+    """Options of `DELETE /v1/corrections/{key}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    caption: Annotated[str, Field(min_length=1, description="The caption to forget.")]
+
+
 class Candidate(BaseModel):
     """One caption that was proposed."""
 
@@ -114,7 +122,7 @@ class Neighbours(BaseModel):
 
 
 class Saved(BaseModel):
-    """The answer of `POST /v1/corrections`."""
+    """The picture of a correction, and all captions that are kept for it now."""
 
     key: str
     captions: list[str]

@@ -71,7 +71,9 @@ def run(app: ASGIApp, service: Service, bound: socket.socket) -> None:
     limits = service.limits
     handler = OneLine(service.log)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are requests, which have lines already
+    for name in ("uvicorn.error", "python_multipart"):  # their warnings are requests, which have lines already
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of workers that end after it
     config = uvicorn.Config(
         app,
         http=connection_class(service),

@@ -164,7 +164,10 @@ def _explained(model: Captioner, picture: Picture, text: str | None) -> dict[str
     return {
         "method": method,
         "caption": text,
-        "words": [vocabulary.decode([token]) for token in vocabulary.encode(text)],
+        "words": [
+            vocabulary.decode([token]) or said
+            for token, said in zip(vocabulary.encode(text), vocabulary.split(text), strict=True)
+        ],
         "rows": int(maps.shape[1]),
         "columns": int(maps.shape[2]),
         "maps": [[round(float(share), 6) for share in where.ravel()] for where in maps],

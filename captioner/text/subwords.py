@@ -102,7 +102,7 @@ class SubwordVocabulary(Vocabulary):
         """What `vocabulary.json` holds: the pieces, whose places are their ids, and the merges."""
         return {**super().to_json(), "merges": list(self.merges)}
 
-    def _split(self, text: str) -> list[str]:
+    def split(self, text: str) -> list[str]:
         """The pieces of a caption; a run of characters that are not here is one that nothing is known of."""
         found: list[str] = self._encoder.encode(_spelled(split_words(text))).tokens
         return found

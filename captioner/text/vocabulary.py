@@ -122,7 +122,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The ids of the words of a caption, without begin and end; `unk` for words that are not here."""
-        return [self._ids.get(word, _SPECIAL.unk) for word in self._split(text)]
+        return [self._ids.get(word, _SPECIAL.unk) for word in self.split(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words with these ids, with spaces between them; special tokens are left out.
@@ -140,7 +140,8 @@ class Vocabulary:
                 said.append(self.words[token - len(SPECIAL_TOKENS)])
         return self._join(said)
 
-    def _split(self, text: str) -> list[str]:
+    def split(self, text: str) -> list[str]:
+        """The pieces of a caption: one for each id of `encode`, also those that are not here."""
         return split_words(text)
 
     def _join(self, said: list[str]) -> str:

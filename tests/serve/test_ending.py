@@ -133,12 +133,15 @@ def test_a_port_that_is_taken_is_one_clear_error(tmp_path):
         (["--allow-host=a:80"], "--allow-host a:80: expected a name"),
         (["--token-file=none"], "--token-file none: No such file"),
         (["--token-file=short"], "expected 16 to 4096 plain characters"),
-        (["--corrections=short"], "no tar file"),
+        (["--corrections=short"], "--corrections short: it becomes a tar archive"),
+        (["--corrections=short.tar"], "no tar file"),
+        (["--corrections=/dev/full"], "--corrections /dev/full: it becomes a tar archive"),
         (["--corrections=/proc/x/y.tar"], "--corrections /proc/x/y.tar: No such file"),
     ],
 )
 def test_wrong_usage_is_one_line(tmp_path, options, says):
-    (tmp_path / "short").write_text("secret")
+    for name in ("short", "short.tar"):
+        (tmp_path / name).write_text("secret")
     ended = command(tmp_path, "--port=0", *options)
     assert ended.returncode == 2, ended.stderr
     assert says in ended.stderr

@@ -155,8 +155,8 @@ def test_the_schema_names_all_routes_and_has_examples(server):
     with server.client() as client:
         schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
-        "/v1/captions", "/v1/explanations", "/v1/neighbours", "/v1/corrections", "/v1/model", "/healthz", "/readyz",
-        "/metrics",
+        "/v1/captions", "/v1/explanations", "/v1/neighbours", "/v1/corrections", "/v1/corrections/{key}", "/v1/model",
+        "/healthz", "/readyz", "/metrics",
     }  # fmt: skip
     answers = schema["paths"]["/v1/captions"]["post"]["responses"]
     assert answers["200"]["content"]["application/json"]["example"]["captions"][0]["caption"]
@@ -238,6 +238,49 @@ def test_a_shard_that_was_cut_anywhere_loses_the_last_correction_at_most(tmp_pat
         assert texts == [*(f"caption {number}\n" for number, end in enumerate(ends) if end <= cut), "new\n"], cut
 
 
+def test_a_correction_is_taken_back_with_its_picture(tmp_path):
+    path = tmp_path / "kept.tar"
+    first, second = picture(1), picture(2)
+    with running(tmp_path, "--workers=1", "--corrections=kept.tar") as server, server.client() as client:
+
+        def take_back(key, caption):
+            return client.delete(f"/v1/corrections/{key}", params={"caption": caption})
+
+        key = correct(client, first, "a slip").json()["key"]
+        correct(client, first, "a red box", was="a dog")
+        other = correct(client, second, "a blue box").json()["key"]
+        correct(client, second, "a secret")
+        assert take_back(key, "a slip").json() == {"key": key, "captions": ["a red box"]}
+        assert take_back(other, "a secret").json() == {"key": other, "captions": ["a blue box"]}
+        assert records(path) == {first: ("a red box",), second: ("a blue box",)}
+        assert path.read_bytes().count(first) == path.read_bytes().count(second) == 1
+        assert b"a slip" not in path.read_bytes()
+        problem(take_back(key, "a slip"), 404, "no_correction")
+        problem(take_back("0" * 32, "a red box"), 404, "no_correction")
+        problem(client.delete(f"/v1/corrections/{key}"), 422, "config")
+        assert take_back(other, "a blue box").json()["captions"] == []
+        assert correct(client, second, "a green box").json()["captions"] == ["a green box"]
+    assert records(path) == {first: ("a red box",), second: ("a green box",)}
+    doctor = subprocess.run(
+        [sys.executable, "-m", "captioner", "doctor", str(path), "--json"], capture_output=True, text=True, timeout=60
+    )
+    assert "gone" not in doctor.stdout + doctor.stderr
+    with running(tmp_path, "--workers=1", "--corrections=kept.tar") as server, server.client() as client:
+        assert correct(client, first, "after a restart").json()["captions"] == ["a red box", "after a restart"]
+        assert client.delete(f"/v1/corrections/{key}", params={"caption": "a red box"}).json()["captions"] == [
+            "after a restart"
+        ]
+    assert records(path) == {first: ("after a restart",), second: ("a green box",)}
+
+
+def test_a_file_that_was_moved_away_is_told(tmp_path):
+    with running(tmp_path, "--workers=1", "--corrections=kept.tar") as server, server.client() as client:
+        correct(client, picture(1), "a red box")
+        (tmp_path / "kept.tar").rename(tmp_path / "moved.tar")
+        problem(correct(client, picture(2), "a blue box"), 507, "corrections_lost")
+    assert len(records(tmp_path / "moved.tar")) == 1
+
+
 def test_a_shard_is_written_by_one_service_at_a_time_and_never_when_it_is_none(tmp_path):
     from captioner.errors import ConfigError
     from captioner.serve.corrections import Corrections
@@ -249,10 +292,10 @@ def test_a_shard_is_written_by_one_service_at_a_time_and_never_when_it_is_none(t
     held.close()
     Corrections(tmp_path / "kept.tar", Limits()).close()
     for content in (b"important text", b"dead", b"important " * 1000):
-        (tmp_path / "notes.txt").write_bytes(content)
+        (tmp_path / "notes.tar").write_bytes(content)
         with pytest.raises(ConfigError, match="no tar file"):
-            Corrections(tmp_path / "notes.txt", Limits())
-        assert (tmp_path / "notes.txt").read_bytes() == content
+            Corrections(tmp_path / "notes.tar", Limits())
+        assert (tmp_path / "notes.tar").read_bytes() == content
 
 
 @pytest.mark.parametrize("names", [["1.jpg", "2.jpg"], ["1.jpg", "1.txt", "2.jpg", "2.json"], ["folder/1.jpg"]])

@@ -243,8 +243,15 @@ def test_a_correction_is_kept_by_the_service_and_can_be_undone(tab, server):
     assert "seven colours, side by side ☂\n".encode() in kept
     assert own.encode() in kept
     assert tab.evaluate("document.activeElement.className") == "edits"
+    card.locator(".edits").click()
+    card.locator("textarea").fill("six colours")  # what was kept before is not what is meant any more
+    tab.keyboard.press("Enter")
+    until(lambda: b"six colours\n" in (server.folder / "better.tar").read_bytes())
+    assert b"seven colours" not in (server.folder / "better.tar").read_bytes()
     card.locator(".reverts").click()
     assert said(card) == own
+    until(lambda: b"six colours" not in (server.folder / "better.tar").read_bytes())
+    expect(card.locator(".note")).to_be_hidden()
 
 
 def test_another_candidate_becomes_the_caption_with_a_click(tab):

@@ -50,9 +50,9 @@ function learn() {
   return asking;
 }
 
+// Captions are those that everybody else gets from this service; with them come as many others as its search has.
 function options() {
-  const beam = Math.min(Math.max(CANDIDATES, model.options?.beam ?? 1), model.limits?.max_beam ?? 20);
-  return { beam, n_best: Math.min(CANDIDATES, beam) };
+  return { n_best: Math.min(CANDIDATES, model.options?.beam ?? 1) };
 }
 
 async function caption(picture, signal) {
@@ -150,26 +150,30 @@ const actions = {
     const card = cards.get(picture);
     card.note("");
     card.showCaption();
-    if (text === picture.entry.caption) {
-      picture.isUnsaved = false;
-      say("Undone.");
-    } else {
-      picture.isUnsaved = true;
-      say("Corrected.");
-      if (model.corrections) keep(picture, card, text);
-    }
+    picture.isUnsaved = text !== picture.entry.caption;
+    say(picture.isUnsaved ? "Corrected." : "Undone.");
+    if (model.corrections) picture.keeping = (picture.keeping ?? Promise.resolve()).then(() => keep(picture, card, text));
   },
 };
 
+// What the service keeps of a picture is what is shown: the caption before is taken back, the captioner's own is none.
 async function keep(picture, card, text) {
-  card.note("Sending the correction …");
+  if (picture.caption !== text) return; // changed again meanwhile
+  const isOwn = text === picture.entry.caption;
+  if (!isOwn) card.note("Sending the correction …");
   try {
-    await service.correct(picture.sent, text, picture.entry.caption, undefined, () => card.note("The service is busy; the correction waits …"));
+    if (picture.kept) await service.takeBack(picture.kept);
+    picture.kept = null;
+    if (isOwn) return;
+    const found = await service.correct(picture.sent, text, picture.entry.caption, undefined, () => card.note("The service is busy; the correction waits …"));
+    picture.kept = { key: found.key, caption: text };
     if (picture.caption !== text) return;
     picture.isUnsaved = false;
     card.note("Corrected; the service keeps it to learn from.");
   } catch (error) {
-    if (picture.caption === text) card.note(`Corrected here, but the service does not keep it. ${sentence(error)}`, true);
+    if (picture.caption !== text) return;
+    const what = isOwn ? "Undone here, but the service still keeps the correction." : "Corrected here, but the service does not keep it.";
+    card.note(`${what} ${sentence(error)}`, true);
   }
 }
 

@@ -48,6 +48,15 @@ export class Service {
     return this.#ask("/v1/corrections", { method: "POST", body, signal }, waits);
   }
 
+  // What `correct` had the service keep: the key that it answered with, and the caption.
+  async takeBack({ key, caption }) {
+    try {
+      await this.#ask(`/v1/corrections/${key}?${new URLSearchParams({ caption })}`, { method: "DELETE" });
+    } catch (error) {
+      if (error.code !== "no_correction") throw error; // somebody else took it back
+    }
+  }
+
   #send(path, picture, query, signal, waits) {
     const type = picture.type.startsWith("image/") ? picture.type : "application/octet-stream";
     const target = `${path}?${new URLSearchParams(query)}`;
