@@ -104,6 +104,15 @@ def read_records_backwards(path: Path) -> Iterator[dict[str, Any]]:
                 yield found
 
 
+def count_damaged(path: Path) -> int:
+    """How many lines are no records; a last one that was cut short does not count, as nothing came of it."""
+    try:
+        with path.open("rb") as file:
+            return sum(line.endswith(b"\n") and _record(line) is None for line in file)
+    except FileNotFoundError:
+        return 0
+
+
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)

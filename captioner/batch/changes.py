@@ -8,6 +8,7 @@ A file that somebody else has changed since is never written over by an undo. Kn
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 import shutil
@@ -16,8 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captioner.batch.appending import RecordLog, read_records_backwards, unfinished
+from captioner.batch.appending import RecordLog, count_damaged, read_records_backwards, unfinished
 from captioner.batch.work import identity, key_of
+from captioner.errors import CaptionerError
 from captioner.metadata.splice import Splice, apply, inverse
 
 
@@ -74,10 +76,19 @@ class Journal:
 def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
     """Undo all changes of a journal; how many were undone, and how many files are left alone, as they changed since.
 
-    `tell` is told of those, in one line each. Killed and called again it goes on. Raises OSError when a file cannot be
-    written.
+    `tell` is told of those, in one line each. Killed and called again it goes on.
+
+    Raises:
+        CaptionerError: the journal is damaged; nothing was undone.
+        OSError: a file cannot be written.
     """
     undone, left = 0, []
+    if damaged := count_damaged(journal):
+        raise CaptionerError(
+            f"{journal} is damaged: {damaged} of its lines cannot be read, and what they changed cannot be undone; "
+            "remove them to undo the others",
+            code="output",
+        )
     for target, fields in Journal(journal).last_first():
         _temporary(target, journal).unlink(missing_ok=True)  # of a change that was killed
         now = _digest_of(target)
@@ -104,16 +115,21 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
 
 
 def _replace(target: Path, data: bytes, journal: Path) -> None:
-    """Put `data` in place of a file in one step; its times and permissions stay, as to people it is the same file."""
+    """Put `data` in place of a file in one step; to people it is the same file: times, permissions, owner."""
     target = target.resolve()
     temporary = _temporary(target, journal)
+    old = target.stat() if target.exists() else None
+    if old is not None and not old.st_mode & 0o222:
+        raise PermissionError(errno.EACCES, "it is write-protected")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
+        if old is not None:
             shutil.copystat(target, temporary)
+            with suppress(OSError, AttributeError):  # only root may give files away, and not on every system
+                os.chown(temporary, old.st_uid, old.st_gid)
         temporary.replace(target)
     except OSError:
         temporary.unlink(missing_ok=True)

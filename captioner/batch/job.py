@@ -86,6 +86,15 @@ def run_job(source: Source, captioner: Captioner, sink: Sink, plan: Plan) -> Sum
         ConfigError: an option is out of range.
     """
     captioner.check_options(**plan.options)
+    try:
+        return _run_locked(source, captioner, sink, plan)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename:
+            raise
+        raise _refused(error, sink.place) from None
+
+
+def _run_locked(source: Source, captioner: Captioner, sink: Sink, plan: Plan) -> Summary:
     with ExitStack() as stack:
         failures = None
         if sink.papers is not None:
@@ -191,10 +200,13 @@ class _Run:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise CaptionerError(
-                f"cannot write {place}: {error.strerror}; what is there is whole, and the same command goes on",
-                code="output",
-            ) from None
+            raise _refused(error, place) from None
+
+
+def _refused(error: OSError, place: str) -> CaptionerError:
+    """What a person can do when the system does not take what is to be written."""
+    message = f"cannot write {place}: {error.strerror}; what is there is whole, and the same command goes on"
+    return CaptionerError(message, code="output")
 
 
 def _is_new(item: Item) -> bool:

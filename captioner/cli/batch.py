@@ -136,8 +136,11 @@ def _run(arguments: argparse.Namespace, program: str) -> int:
     from captioner.batch.sinks.registry import Output, make_sink
 
     if arguments.undo:
+        if arguments.dry_run:
+            raise ConfigError("--undo has no --dry-run; the journal in the folder says what it would do")
         return _undo(arguments.paths)
     source = _source(arguments)
+    _check_out(arguments)
     if arguments.dry_run and not (arguments.out or arguments.to):
         return _dry_run(source, None)
     fields = None if arguments.fields is None else tuple(arguments.fields.split(","))
@@ -150,6 +153,15 @@ def _run(arguments: argparse.Namespace, program: str) -> int:
     if arguments.watch is not None and sink.papers is None:
         raise ConfigError("--watch wants an output that is kept: on stdout all captions would come again each time")
     return _caption(source, output, arguments, program)
+
+
+def _check_out(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for an output that can be none."""
+    if "://" in arguments.out:
+        raise ConfigError(f"--out {arguments.out}: object stores want --engine ray")
+    out = Path(arguments.out)
+    if arguments.out and any(Path(name).is_file() and out.exists() and out.samefile(name) for name in arguments.paths):
+        raise ConfigError(f"--out {arguments.out} is what the pictures are read from; choose another name")
 
 
 def _caption(source: Source, output: Output, arguments: argparse.Namespace, program: str) -> int:
@@ -213,6 +225,8 @@ def _source(arguments: argparse.Namespace) -> Source:
     sources: list[Source] = []
     columns = Columns(arguments.image_column, None)
     for name in arguments.paths:
+        if not name:
+            raise ConfigError("a PATH is empty; name a folder, . for the one that you are in")
         path = Path(name)
         is_data = path.is_file() and path.suffix.lower() not in SUFFIXES and _is_of_a_layout(path)
         if arguments.format != AUTO or is_data:
@@ -255,7 +269,10 @@ def _undo(paths: Sequence[str]) -> int:
     for name in paths:
         journal = Path(name, JOURNAL)
         if not journal.is_file():
-            raise ConfigError(f"{name}: nothing to undo; name the folder for which captions were written")
+            raise ConfigError(
+                f"{name}: nothing to undo there; name the folder that was captioned, that of --out, or, where single "
+                "files or several folders were named, the one in which the command ran"
+            )
         with locked(Path(name, f"{PAPERS}.lock")):
             undone, changed = undo(journal, lambda line: print(printable(line), file=sys.stderr))
             for paper in (failures_of(Path(name, PAPERS)), Path(name, f"{PAPERS}.job.json")):

@@ -238,7 +238,8 @@ _REMEDIES = {
     ProblemKind.IN_TWO_SPLITS: "name each picture in one split only",
     ProblemKind.CAPTION_WITHOUT_PICTURE: "put the pictures where the data is, or delete these lines",
     ProblemKind.EMPTY_CAPTION: "write the caption, or delete the line",
-    ProblemKind.UNDECODABLE_BYTES: "save the file as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8 'FILE' > NEW",
+    ProblemKind.UNDECODABLE_BYTES: "rename what has such a name; save a file of captions as UTF-8, for example: "
+    "iconv -f WINDOWS-1252 -t UTF-8 'FILE' > NEW",
     ProblemKind.DUPLICATE: "delete the second one",
     ProblemKind.MALFORMED_LINE: "mend these lines, or name the layout with --format and the columns with "
     "--image-column and --caption-column",

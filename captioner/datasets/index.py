@@ -110,7 +110,7 @@ class CaptionIndex:
         """Take a problem, unless one of this name and kind is known already."""
         self._database.execute(
             "INSERT OR IGNORE INTO problems (kind, name, reason) VALUES (?, ?, ?)",
-            (problem.kind.name, problem.name, problem.reason),
+            (problem.kind.name, printable(problem.name), printable(problem.reason)),  # names may be any bytes
         )
 
     def problems(self, kind: ProblemKind | None = None, most: int = -1) -> Iterator[Problem]:

@@ -245,3 +245,34 @@ def test_ten_thousand_pictures_of_which_one_in_a_hundred_is_bad(tmp_path):
     assert "9,900 captioned → out.jsonl; 100 failed (" in done.stderr
     found = lines(tmp_path / "out.jsonl")
     assert len({each["path"] for each in found}) == len(found) == 9900
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("few", "--undo", "--dry-run"), "--undo has no --dry-run"),
+        (("", "--to", "metadata"), "a PATH is empty"),
+        (("few", "--out", "s3://bucket/out.jsonl"), "object stores want --engine ray"),
+        (("list.csv", "--out", "list.csv", "--existing", "overwrite"), "is what the pictures are read from"),
+    ],
+)
+def test_what_would_do_harm_is_refused(few, tmp_path, arguments, says):
+    (tmp_path / "list.csv").write_text("image\nfew/a.jpg\n")
+    run(*BATCH, "few", "--to", "sidecar", cwd=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = run(*BATCH, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert says in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(many, tmp_path):
+    process = start(*BATCH, many, "--out", "out.jsonl", cwd=tmp_path)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "out.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors

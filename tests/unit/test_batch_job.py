@@ -281,8 +281,65 @@ def test_a_job_of_another_kind_does_not_go_on_with_one_that_was_stopped(folder):
     assert job(folder, MetadataSink(folder, "overwrite", fields=("description",)), ReadingCaptioner()).captioned == 48
 
 
+@pytest.mark.parametrize(
+    ("old", "existing", "new"),
+    [
+        (b"\xef\xbb\xbfmine\r\nand more\r\n\r\n", "append", b"\xef\xbb\xbfmine\r\nand more\r\npicture 1\r\n"),
+        (b"\xef\xbb\xbfmine\r\n", "prepend", b"\xef\xbb\xbfpicture 1\r\nmine\r\n"),
+        (b"mine", "append", b"mine\npicture 1\n"),
+        (b"mine\npicture 1", "append", b"mine\npicture 1"),
+        (b"mine\n\npicture 1\n", "prepend", b"mine\n\npicture 1\n"),
+        (b" \r\n", "append", b"picture 1\n"),
+        (b"Gr\xf6\xdfe\r\n", "append", b"Gr\xf6\xdfe\r\n"),
+        ("größe".encode("utf-16"), "prepend", "größe".encode("utf-16")),
+    ],
+)
+def test_a_text_that_is_added_to_keeps_its_own_bytes(tmp_path, old, existing, new):
+    (tmp_path / "001.jpg").write_text("picture 1")
+    (tmp_path / "001.txt").write_bytes(old)
+    summary = job(tmp_path, SidecarSink(tmp_path, existing))
+    assert (tmp_path / "001.txt").read_bytes() == new
+    assert summary.failed == ({} if b"picture 1" in new else {"unwritable": 1})
+
+
+def test_what_is_write_protected_is_one_failure_and_owners_stay(folder):
+    for name in ("001.txt", "002.txt"):
+        (folder / name).write_text("mine\n")
+    (folder / "001.txt").chmod(0o444)
+    with suppress(PermissionError):  # only root may
+        os.chown(folder / "002.txt", 12345, 12346)
+    owner = (folder / "002.txt").stat()
+    assert job(folder, SidecarSink(folder, "overwrite")).failed == {"corrupt": 2, "unwritable": 1}
+    assert texts(folder)["001.txt"] == "mine\n"
+    assert texts(folder)["002.txt"] == "picture 2\n"
+    now = (folder / "002.txt").stat()
+    assert (now.st_uid, now.st_gid) == (owner.st_uid, owner.st_gid)
+
+
+def test_a_damaged_journal_is_told_and_nothing_undone(folder):
+    job(folder, SidecarSink(folder, "skip"))
+    journal = folder / JOURNAL
+    before, whole = texts(folder), journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*whole[:5], whole[5][:40] + b"\n", *whole[6:]]))
+    with pytest.raises(CaptionerError, match="1 of its lines cannot be read"):
+        undo(journal, pytest.fail)
+    assert texts(folder) == before
+    journal.write_bytes(b"".join(whole) + b'{"path": "cut sh')
+    assert undo(journal, pytest.fail) == (48, 0)
+
+
+def test_a_disk_that_is_full_when_the_output_is_closed_is_told_as_such(folder, tmp_path):
+    class Full(JsonLinesSink):
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CaptionerError, match=r"cannot write .*out.jsonl: No space left on device; what is there"):
+        job(folder, Full(tmp_path / "out.jsonl"))
+
+
 def test_undo_restores_every_file_but_those_that_changed_since(folder, tmp_path):
-    (folder / "001.txt").write_bytes(b"mine\r\n\xff")
+    (folder / "001.txt").write_bytes("größer\r\n".encode())
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     job(folder, SidecarSink(folder, "append"))
     for picture in folder.rglob("*.jpg"):

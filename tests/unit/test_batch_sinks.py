@@ -238,6 +238,10 @@ class Images(HTMLParser):
 
 def test_a_gallery_links_its_pictures_and_escapes_everything(tmp_path):
     given = outcomes()
+    for each in given:
+        path = tmp_path / "pictures" / each.item.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     with GallerySink(tmp_path / "pages" / "out.html", tmp_path / "pictures") as sink:
         sink.write(given)
     page = Images()
@@ -251,6 +255,8 @@ def test_a_gallery_links_its_pictures_and_escapes_everything(tmp_path):
 
 def test_a_large_gallery_has_pages_that_know_each_other(tmp_path):
     names = [f"{number}.jpg" for number in range(2 * ON_A_PAGE + 3)]
+    for name in names:
+        (tmp_path / name).touch()
     with GallerySink(tmp_path / "out.html", tmp_path) as sink:
         sink.write(outcomes(names))
     pages = [(tmp_path / name).read_text() for name in ("out.html", "out-2.html", "out-3.html")]
@@ -310,3 +316,26 @@ def test_a_database_passes_the_check_of_sqlite_and_can_be_read_by_its_shell(tmp_
 def test_what_does_not_go_together_is_refused(output, what, tmp_path):
     with pytest.raises(ConfigError, match=what):
         make_sink(output, tmp_path)
+
+
+def test_a_database_of_somebody_else_stays_to_the_byte(tmp_path):
+    with sqlite3.connect(tmp_path / "out.sqlite") as database:
+        database.execute("CREATE TABLE captions (picture TEXT, said TEXT)")
+    before = (tmp_path / "out.sqlite").read_bytes()
+    with pytest.raises(CaptionerError, match="cannot be used as a database of captions"):
+        sink_of("sqlite", tmp_path).__enter__()
+    assert (tmp_path / "out.sqlite").read_bytes() == before
+
+
+def test_lines_of_others_that_name_pictures_are_no_captions(tmp_path):
+    (tmp_path / "out.jsonl").write_text('{"path": "a.jpg", "text": "mine"}\n')
+    with pytest.raises(CaptionerError, match="holds something else than captions"):
+        sink_of("jsonl", tmp_path).__enter__()
+
+
+def test_a_gallery_shows_what_is_there(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with sink_of("html", tmp_path) as sink:
+        sink.write(outcomes(["a.jpg", "shard/of/an/archive"]))
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert (page.count("<img"), page.count("<figure>")) == (1, 2)

@@ -20,6 +20,7 @@ _TABLE = """
     ) WITHOUT ROWID
 """
 # The key's columns come first, in their order: else SQLite's own check of such a table finds NULL where there is none.
+_IS_THERE = "SELECT 1 FROM sqlite_master WHERE name = 'captions'"
 _READ = "SELECT path, path_b64, caption, log_prob, confidence, candidates FROM captions"
 _WRITE = """
     INSERT OR REPLACE INTO captions (path, path_b64, caption, log_prob, confidence, candidates)
@@ -40,12 +41,13 @@ class SqliteSink:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+            if not self._fresh and self._database.execute(_IS_THERE).fetchone():
+                self._database.execute(_READ)  # before anything changes: it may be somebody else's
             self._database.execute("PRAGMA journal_mode = WAL")  # who reads does not wait for who writes
             if self._fresh:
                 self._database.execute("DROP TABLE IF EXISTS captions")
                 self._fresh = False  # entered again, as when a folder is watched, it goes on
             self._database.execute(_TABLE)
-            self._database.execute(_READ)
         except sqlite3.Error as error:
             raise CaptionerError(
                 f"{self._path} cannot be used as a database of captions ({error}); choose another name", code="output"

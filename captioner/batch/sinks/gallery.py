@@ -104,8 +104,8 @@ class GallerySink:
         for fields in records:
             caption = html.escape(str(fields.get("caption")))
             name = html.escape(printable(str(fields.get("path"))))
-            yield f'<figure><img loading="lazy" alt="{caption}" src="{html.escape(self._link(fields))}">'
-            yield f"<figcaption>{caption}<small>{name}</small></figcaption></figure>\n"
+            image = self._image(fields, caption)
+            yield f"<figure>{image}<figcaption>{caption}<small>{name}</small></figcaption></figure>\n"
         yield f"</main>\n{self._navigation(number, pages)}</body></html>\n"
 
     def _navigation(self, here: int, pages: int) -> str:
@@ -118,6 +118,12 @@ class GallerySink:
             for number in range(1, pages + 1)
         )
         return f'<nav aria-label="Pages">{" ".join(links)}</nav>\n'
+
+    def _image(self, fields: dict[str, Any], caption: str) -> str:
+        """The picture; nothing for one that is no file of its own, as those in archives."""
+        if not (self._home / key_of(fields)).exists():
+            return ""
+        return f'<img loading="lazy" alt="{caption}" src="{html.escape(self._link(fields))}">'
 
     def _link(self, fields: dict[str, Any]) -> str:
         """The address of a picture, from the page; without a drive in it, as Windows has them."""

@@ -62,7 +62,8 @@ class JsonLinesSink:
             return
         with self._path.open("rb") as file:
             beginning = file.read(len(_BEGINNING))
-        if not _BEGINNING.startswith(beginning):
+        first = next(read_records(self._path), {"caption": ""})
+        if not _BEGINNING.startswith(beginning) or "caption" not in first:
             raise CaptionerError(f"{self._path} holds something else than captions; choose another name", code="output")
 
     def _read_keys(self) -> None:

@@ -60,10 +60,30 @@ class SidecarSink(OwnFiles):
         if target.exists():
             old = target.read_bytes()
         target.parent.mkdir(parents=True, exist_ok=True)
-        kept = (old or b"").decode("utf-8-sig", "replace").strip("\r\n")
-        new = merged(kept, outcome.caption, "overwrite" if self.existing == "skip" else self.existing)
-        if new != kept:
-            journal.change(target, old, [Splice(0, len(old or b""), f"{new}\n".encode())], **notes)
+        if change := self._change(old or b"", outcome):
+            journal.change(target, old, [change], **notes)
+
+    def _change(self, old: bytes, outcome: Outcome) -> Splice | None:
+        """What is to be changed in a text; what is kept of it stays as it is, to the byte."""
+        if self.existing in ("skip", "overwrite") or not old.strip():
+            new = f"{outcome.caption}\n".encode()
+            return Splice(0, len(old), new) if new != old else None
+        try:
+            text = old.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise CaptionerError(
+                f"{outcome.item.source.name}: the text that is there is not UTF-8; save it as UTF-8, or use "
+                "--existing overwrite",
+                code="unwritable",
+            ) from None
+        if merged(text, outcome.caption, self.existing) == text:
+            return None
+        end = "\r\n" if "\r\n" in text else "\n"
+        if self.existing == "prepend":
+            start = len(old) - len(text.encode())  # behind the mark of UTF-8
+            return Splice(start, start, f"{outcome.caption}{end}".encode())
+        before = len(old.rstrip(b"\r\n"))
+        return Splice(before, len(old), f"{end}{outcome.caption}{end}".encode())
 
     def _text(self, item: Item) -> Path:
         """The file of a picture's text."""

@@ -25,6 +25,7 @@ export function showAbout(model) {
     "Where from": model.attention ? "where the captioner looks as it chooses a word" : "how much less likely a word becomes when a part of the picture is covered",
     Licences: Object.entries(model.licences ?? {}).map(([part, licence]) => `${part}: ${licence}`).join("; "),
   };
+  byId("hint").hidden = !model.attention;
   byId("facts").replaceChildren();
   for (const [name, value] of Object.entries(facts)) {
     if (!value) continue;

@@ -43,7 +43,7 @@ export class Evidence {
       const found = await this.#service.explain(picture.sent, text, signal);
       if (picture.caption !== text) return; // it was corrected meanwhile
       picture.explanation = found;
-      card.note(found.method === "occlusion" ? "Rest on a word, or tap it: its part of the picture lights up." : "");
+      if (this.isSlow) card.note("Rest on a word, or tap it: its part of the picture lights up.");
       card.showExplanation();
     } catch (error) {
       if (picture.isExplained === text) picture.isExplained = null; // may be asked for again

@@ -17,5 +17,6 @@ export function say(text, isOften = false) {
 export function tellPeople(text) {
   byId("notice").textContent = text;
   byId("notice").hidden = text === "";
+  if (text) byId("notice").scrollIntoView({ block: "nearest" });
   say(text);
 }

@@ -19,6 +19,7 @@ export function askToken(isAgain) {
     document.getElementById("token-leave").onclick = () => dialog.close();
     dialog.onclose = () => {
       field.value = "";
+      document.getElementById("token-wrong").hidden = true;
       resolve(token || null);
     };
   });
