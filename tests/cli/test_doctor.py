@@ -1,6 +1,7 @@
 """`captioner doctor` as a user types it: an account for people, JSON for programs, a status by severity."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -84,3 +85,18 @@ def test_neither_torch_nor_pillow_plugins_of_other_formats_are_loaded(flowers, t
     )
     done = subprocess.run([sys.executable, "-c", code, flowers], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf8_are_told(tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in (b"a.png", b"b\xe9.png"):
+        Image.new("RGB", (20, 20), "navy").save(os.fsencode(folder) + b"/" + name, "PNG")
+    for name in (b"a.txt", b"b\xe9.txt", b"caf\xe9.txt"):
+        with open(os.fsencode(folder) + b"/" + name, "w", encoding="utf-8") as file:  # noqa: PTH123 - a name of bytes
+            file.write("a flower\n")
+    done = doctor(folder, cwd=tmp_path)
+    assert "Traceback" not in done.stderr
+    for part in (r"caf\udce9.txt", r"b\udce9.png", "rename what has such a name"):
+        assert part in done.stdout

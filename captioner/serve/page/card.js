@@ -1,7 +1,7 @@
 // One picture on the page, and all that can be done with it. File names and captions are put in as text, never as HTML.
 
 import { light } from "./light.js";
-import { isFinal, percent, sentence } from "./text.js";
+import { isFinal, percent, perWord, sentence } from "./text.js";
 import { showWords } from "./words.js";
 
 const template = document.getElementById("picture");
@@ -180,9 +180,8 @@ export class Card {
   #captionFacts(isOwn) {
     const { entry } = this.#picture;
     if (!isOwn) return `Corrected; the captioner said “${entry.caption}”`;
-    const probability = entry.candidates[0]?.probability ?? Math.exp(entry.log_prob);
-    const found = `probability ${percent(probability)}`;
-    return typeof entry.confidence === "number" ? `Confidence ${percent(entry.confidence)} · ${found}` : found.replace("p", "P");
+    const found = `${percent(perWord(entry))} a word`;
+    return typeof entry.confidence === "number" ? `Confidence ${percent(entry.confidence)} · ${found}` : `Probability ${found}`;
   }
 
   #wordFacts(word) {
@@ -193,20 +192,20 @@ export class Card {
   #showOthers() {
     const { caption, entry } = this.#picture;
     const others = entry.candidates.filter((each) => each.caption !== caption);
-    const most = Math.max(...entry.candidates.map((each) => each.probability), Number.MIN_VALUE);
     const list = this.part(".others ol");
-    list.replaceChildren(...others.map((each) => this.#other(each, most)));
+    list.replaceChildren(...others.map((each) => this.#other(each)));
     this.part(".others").hidden = others.length === 0;
   }
 
-  #other({ caption, probability }, most) {
+  #other(candidate) {
+    const { caption, probability } = candidate;
     const row = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
     button.dir = "auto";
     button.textContent = caption;
-    button.title = "Use this caption";
-    row.append(button, ...this.#measured(percent(probability), probability / most));
+    button.title = `Use this caption; the probability of the whole sentence is ${percent(probability)}`;
+    row.append(button, ...this.#measured(percent(perWord(candidate)), perWord(candidate)));
     button.addEventListener("click", () => {
       this.#actions.correct(this.#picture, caption);
       this.part(".edits").focus();

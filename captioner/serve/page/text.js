@@ -9,6 +9,13 @@ export function percent(share) {
   return "< 0.001 %";
 }
 
+// The probability of a caption, word for word: of the whole it is tiny, and smaller the more words there are. It is the
+// geometric mean over words and the end, and of scripts without spaces over characters.
+export function perWord({ caption, log_prob }) {
+  const words = caption.split(/\s+/);
+  return Math.exp(log_prob / ((words.length > 1 ? words.length : [...caption].length) + 1));
+}
+
 export function megabytes(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1000))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
