@@ -43,7 +43,7 @@ def main() -> None:
         model = _load(first[0])
     except CaptionerError as error:
         _say(answers, {"failed": error.message, "code": error.code})
-        return
+        os._exit(1)  # Python itself could not end: the thread that listens holds stdin
     _say(answers, {"ready": True, "attention": _can_attend(model)})
     while True:
         head, parts = waiting.get()

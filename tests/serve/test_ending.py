@@ -120,6 +120,18 @@ def test_a_port_that_is_taken_is_one_clear_error(tmp_path):
     assert ended.stdout == ""
 
 
+@pytest.mark.torch
+def test_captioners_that_cannot_write_together_end_it_in_one_line(tmp_path):
+    pytest.importorskip("onnx")
+    from graphs import save_captioner
+
+    ended = command(tmp_path, "--port=0", "--workers=2", "--model=pretrained", f"--model={save_captioner(tmp_path)}")
+    assert ended.returncode == 1
+    assert "do not have the same words" in ended.stderr
+    assert "Fatal" not in ended.stderr
+    assert ended.stderr.count("\n") == 3, ended.stderr  # one of each worker, and one of the service
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

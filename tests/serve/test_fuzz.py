@@ -109,4 +109,4 @@ def test_the_page_of_the_schema_is_valid(tmp_path):
     with running(tmp_path, "--workers=1") as server:
         schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
         schema.validate()
-        assert len(list(schema.get_all_operations())) == 8
+        assert len(list(schema.get_all_operations())) == 9

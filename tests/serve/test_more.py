@@ -44,6 +44,13 @@ def test_an_explanation_is_the_attention_of_the_captioner(server, model):
     assert np.allclose(np.array(told["maps"]).sum(axis=1), 1, atol=1e-3)
 
 
+def test_words_that_the_captioner_does_not_know_are_told_as_they_were_written(server):
+    with server.client() as client:
+        found = client.post("/v1/explanations?text=A Zzzqqq dog", content=picture(1), headers=JPEG).json()
+    assert found["words"] == ["a", "zzzqqq", "dog"]
+    assert len(found["maps"]) == 3
+
+
 def test_explanations_of_bad_pictures_and_texts_are_problems(server):
     with server.client() as client:
         problem(client.post("/v1/explanations", content=b"none", headers=JPEG), 422, "unsupported")
