@@ -336,6 +336,6 @@ def test_lines_of_others_that_name_pictures_are_no_captions(tmp_path):
 def test_a_gallery_shows_what_is_there(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     with sink_of("html", tmp_path) as sink:
-        sink.write(outcomes(["a.jpg", "shard/of/an/archive"]))
+        sink.write(outcomes(["a.jpg", f"shard/{'long' * 200}"]))
     page = (tmp_path / "out.html").read_text(encoding="utf-8")
     assert (page.count("<img"), page.count("<figure>")) == (1, 2)
