@@ -262,6 +262,7 @@ function wireBar() {
     byId("choose").focus();
   });
   byId("clear").addEventListener("click", () => {
+    if (hasUnsaved() && !confirm("Some corrections are nowhere else. Remove all pictures?")) return;
     for (const picture of [...cards.keys()]) forget(picture);
     byId("choose").focus();
     say("All pictures removed.");
@@ -281,8 +282,11 @@ function wireBar() {
 }
 
 // Corrections that are nowhere else are not lost without a question.
+function hasUnsaved() {
+  return [...cards.keys()].some((picture) => picture.isUnsaved);
+}
 addEventListener("beforeunload", (event) => {
-  if ([...cards.keys()].some((picture) => picture.isUnsaved)) event.preventDefault();
+  if (hasUnsaved()) event.preventDefault();
 });
 byId("reconnect").addEventListener("click", () => {
   byId("choose").focus();
