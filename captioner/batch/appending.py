@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -104,13 +104,11 @@ def read_records_backwards(path: Path) -> Iterator[dict[str, Any]]:
                 yield found
 
 
-def count_damaged(path: Path) -> int:
-    """How many lines are no records; a last one that was cut short does not count, as nothing came of it."""
-    try:
-        with path.open("rb") as file:
-            return sum(line.endswith(b"\n") and _record(line) is None for line in file)
-    except FileNotFoundError:
-        return 0
+def count_damaged(path: Path, is_whole: Callable[[dict[str, Any]], bool]) -> int:
+    """How many lines are no records, or not whole; a last one that was cut short does not count: nothing came of it."""
+    with path.open("rb") as file:
+        found = (_record(line) for line in file if line.endswith(b"\n"))
+        return sum(fields is None or not is_whole(fields) for fields in found)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -22,6 +22,9 @@ from captioner.batch.work import identity, key_of
 from captioner.errors import CaptionerError
 from captioner.metadata.splice import Splice, apply, inverse
 
+OF_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
+"""What the system says of one file, and not of the disk: the others go on."""
+
 
 class Journal:
     """The journal of one folder of files; `with` closes it."""
@@ -83,7 +86,7 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
         OSError: a file cannot be written.
     """
     undone, left = 0, []
-    if damaged := count_damaged(journal):
+    if damaged := count_damaged(journal, _is_whole):
         raise CaptionerError(
             f"{journal} is damaged: {damaged} of its lines cannot be read, and what they changed cannot be undone; "
             "remove them to undo the others",
@@ -91,18 +94,20 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
         )
     for target, fields in Journal(journal).last_first():
         _temporary(target, journal).unlink(missing_ok=True)  # of a change that was killed
-        now = _digest_of(target)
-        if now == fields["before"]:
-            continue  # never made, or undone before
-        if now != fields["after"]:
-            tell(f"{target}: changed by somebody else since; left alone")
+        reason = ""
+        try:
+            now = _digest_of(target)
+            if now == fields["before"]:
+                continue  # never made, or undone before
+            reason = "changed by somebody else since" if now != fields["after"] else _undo_one(target, fields, journal)
+        except OSError as error:
+            if error.errno not in OF_ONE_FILE:
+                raise
+            reason = error.strerror or str(error)
+        if reason:
+            tell(f"{target}: {reason}; left alone")
             left.append(fields)
-        elif fields["before"] is None:
-            target.unlink()
-            undone += 1
         else:
-            splices = [Splice(start, end, base64.b64decode(data)) for start, end, data in fields["undo"]]
-            _replace(target, apply(target.read_bytes(), splices), journal)
             undone += 1
     temporary = unfinished(journal)
     log = RecordLog(temporary, fresh=True)
@@ -114,13 +119,38 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
     return undone, len(left)
 
 
+def _undo_one(target: Path, fields: dict[str, Any], journal: Path) -> str:
+    """Make a file what it was; returns why not, where that cannot be. Raises OSError when it cannot be written."""
+    if fields["before"] is None:
+        target.unlink()
+        return ""
+    try:
+        splices = [Splice(start, end, base64.b64decode(data, validate=True)) for start, end, data in fields["undo"]]
+        old = apply(target.read_bytes(), splices)
+    except (ValueError, TypeError):
+        return "its line in the journal is damaged"
+    if _digest(old) != fields["before"]:
+        return "its line in the journal is damaged"
+    _replace(target, old, journal)
+    return ""
+
+
+def _is_whole(fields: dict[str, Any]) -> bool:
+    """Whether a line of a journal has all that an undo wants."""
+    try:
+        key_of(fields)
+    except (KeyError, ValueError):
+        return False
+    return {"before", "after", "undo"} <= fields.keys() and isinstance(fields["undo"], list)
+
+
 def _replace(target: Path, data: bytes, journal: Path) -> None:
     """Put `data` in place of a file in one step; to people it is the same file: times, permissions, owner."""
     target = target.resolve()
     temporary = _temporary(target, journal)
     old = target.stat() if target.exists() else None
-    if old is not None and not old.st_mode & 0o222:
-        raise PermissionError(errno.EACCES, "it is write-protected")
+    if old is not None and not (old.st_mode & 0o222 and os.access(target, os.W_OK)):
+        raise PermissionError(errno.EACCES, "it is write-protected", str(target))
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -23,20 +23,22 @@ picture's own fault, or all."""
 class Failures:
     """The log of one output."""
 
-    def __init__(self, path: Path, place: str, *, retry: str = "changed", min_confidence: float = 0.0) -> None:
+    def __init__(self, path: Path, place: str, by: str, *, retry: str = "changed", min_confidence: float = 0.0) -> None:
         """Open the log at `path`; what is to be tried again is taken out of it.
 
         Args:
             path: the log.
             place: of the output.
+            by: what tells the captioner and its options from others: another one may be sure of what was withheld.
             retry: which failures that are, one of `RETRIES`.
             min_confidence: captions that were withheld and are as sure are wanted now.
         """
-        self.path, self._place = path, place
+        self.path, self._place, self._by = path, place, by
+        # Pictures; pictures as they are, with their versions; those of the latter whose captions were withheld.
         self._keys, self._versions, self._unsure = Keys(), Keys(), Keys()
         self._forgotten: set[str] = set()
         self._again: dict[str, str] = {}
-        self._rewrite(lambda fields: not _is_tried_again(fields, retry, min_confidence))
+        self._rewrite(lambda fields: not (self._concerns(fields) and self._is_wanted(fields, retry, min_confidence)))
         for fields in filter(self._concerns, read_records(path)):
             self._add(key_of(fields), fields["version"], is_unsure=fields["error"].get("code") == UnsureError.CODE)
         self._log = RecordLog(path)
@@ -78,10 +80,13 @@ class Failures:
         Raises OSError when they cannot be written.
         """
         versions = [outcome.item.source.version for outcome in outcomes]
-        place = {"place": self._place} if of_output else {}
-        self._log.append(
-            [{**record(each), "version": version, **place} for each, version in zip(outcomes, versions, strict=True)]
-        )
+        found = []
+        for each, version in zip(outcomes, versions, strict=True):
+            more = {"place": self._place} if of_output else {}
+            if isinstance(each.result, UnsureError):
+                more = {"by": self._by}
+            found.append({**record(each), "version": version, **more})
+        self._log.append(found)
         for outcome, version in zip(outcomes, versions, strict=True):
             if outcome.item.key in self._keys:
                 self._again[outcome.item.key] = version
@@ -96,6 +101,14 @@ class Failures:
                 log.append([fields])
         log.close()
         temporary.replace(self.path)
+
+    def _is_wanted(self, fields: dict[str, Any], retry: str, min_confidence: float) -> bool:
+        """Whether it is to be tried again."""
+        code = fields["error"].get("code")
+        if code == UnsureError.CODE and fields.get("by") == self._by:
+            confidence = fields["error"].get("confidence")
+            return retry == "all" or not isinstance(confidence, int | float) or confidence >= min_confidence
+        return retry == "all" or code == UnsureError.CODE or (retry == "temporary" and code in TEMPORARY)
 
     def _add(self, key: str, version: str, *, is_unsure: bool) -> None:
         self._keys.add(key)
@@ -116,11 +129,3 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any] | None:
     except (KeyError, ValueError):
         return None
     return fields if isinstance(fields.get("version"), str) and isinstance(error, dict) else None
-
-
-def _is_tried_again(fields: dict[str, Any], retry: str, min_confidence: float) -> bool:
-    code = fields["error"].get("code")
-    if code == UnsureError.CODE:
-        confidence = fields["error"].get("confidence")
-        return retry == "all" or not isinstance(confidence, int | float) or confidence >= min_confidence
-    return retry == "all" or (retry == "temporary" and code in TEMPORARY)

@@ -7,11 +7,13 @@ the others go on. Knows no kind of source or sink.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -86,24 +88,46 @@ def run_job(source: Source, captioner: Captioner, sink: Sink, plan: Plan) -> Sum
         ConfigError: an option is out of range.
     """
     captioner.check_options(**plan.options)
-    try:
-        return _run_locked(source, captioner, sink, plan)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.filename:
-            raise
-        raise _refused(error, sink.place) from None
-
-
-def _run_locked(source: Source, captioner: Captioner, sink: Sink, plan: Plan) -> Summary:
     with ExitStack() as stack:
         failures = None
         if sink.papers is not None:
             stack.enter_context(locked(sink.papers.with_name(f"{sink.papers.name}.lock")))
-        stack.enter_context(sink)
+        stack.enter_context(_opened(sink))
         if sink.papers is not None:
-            log, least = failures_of(sink.papers), plan.min_confidence
-            failures = stack.enter_context(Failures(log, sink.place, retry=plan.retry, min_confidence=least))
+            log, by = failures_of(sink.papers), _identity(captioner, plan.options)
+            failures = Failures(log, sink.place, by, retry=plan.retry, min_confidence=plan.min_confidence)
+            stack.enter_context(failures)
         return _Run(source, captioner, sink, failures, plan).run()
+
+
+def _identity(captioner: Captioner, options: Mapping[str, Any]) -> str:
+    """What tells a captioner and its options from others."""
+    return hashlib.sha256(json.dumps([captioner.fingerprint, options], sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _opened(sink: Sink) -> Iterator[None]:
+    """A sink, entered and exited; what the system refuses is said in words."""
+    _in_words(sink.__enter__, sink.place)
+    try:
+        yield
+    except BaseException as error:
+        sink.__exit__(type(error), error, error.__traceback__)
+        raise
+    _in_words(lambda: sink.__exit__(None, None, None), sink.place)
+
+
+def _in_words(work: Callable[[], _Result], place: str) -> _Result:
+    """Do it, and say what a person can do when the system refuses."""
+    try:
+        return work()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CaptionerError(
+            f"cannot write {place}: {error.strerror or error}; what is there is whole, and the same command goes on",
+            code="output",
+        ) from None
 
 
 class _Run:
@@ -167,7 +191,7 @@ class _Run:
 
     def _write(self, outcomes: list[Outcome]) -> None:
         good = [outcome for outcome in outcomes if not isinstance(outcome.result, CaptionerError)]
-        refused = self._in_words(lambda: self._sink.write(good), self._sink.place) if good else ()
+        refused = _in_words(lambda: self._sink.write(good), self._sink.place) if good else ()
         bad = [outcome for outcome in outcomes if isinstance(outcome.result, CaptionerError)]
         if self._failures is not None:
             self._log(self._failures, bad, refused)
@@ -190,23 +214,7 @@ class _Run:
             failures.write(bad)
             failures.write(refused, of_output=True)
 
-        self._in_words(write, str(failures.path))
-
-    @staticmethod
-    def _in_words(work: Callable[[], _Result], place: str) -> _Result:
-        """Do it, and say what a person can do when the system refuses."""
-        try:
-            return work()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise _refused(error, place) from None
-
-
-def _refused(error: OSError, place: str) -> CaptionerError:
-    """What a person can do when the system does not take what is to be written."""
-    message = f"cannot write {place}: {error.strerror}; what is there is whole, and the same command goes on"
-    return CaptionerError(message, code="output")
+        _in_words(write, str(failures.path))
 
 
 def _is_new(item: Item) -> bool:

@@ -179,19 +179,22 @@ def _caption(source: Source, output: Output, arguments: argparse.Namespace, prog
     if arguments.min_confidence and captioner.confidence is None:
         raise ConfigError("--min-confidence: this captioner was not calibrated; build it again, or leave that out")
     plan = _plan(arguments, min(available_threads(), MAX_THREADS) if arguments.threads is None else arguments.threads)
-    asked = {"captioner": captioner.fingerprint, **plan.options, "min_confidence": plan.min_confidence}
+    paths = [name if name == "-" else str(Path(name).resolve()) for name in arguments.paths]
+    asked = {"source": paths, "captioner": captioner.fingerprint, **plan.options, "min_confidence": plan.min_confidence}
     sink = make_sink(replace(output, facts=asked), source.home)
+    is_first = True
     while True:
         try:
             summary = run_job(source, captioner, sink, plan)
         except KeyboardInterrupt:
-            if sink.papers is not None:
+            if sink.papers is not None and (is_first or arguments.existing == "skip"):
                 print(f"{program}: what is done is kept; the same command goes on", file=sys.stderr)
             raise
         if arguments.watch is None or summary.captioned or summary.failed:
             print(f"{program}: {_account(summary, sink)}", file=sys.stderr)
         if arguments.watch is None:
             return summary.status
+        is_first = False
         time.sleep(arguments.watch)
 
 

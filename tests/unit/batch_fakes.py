@@ -14,6 +14,7 @@ def caption_of(text, confidence=0.9):
 class ReadingCaptioner:
     """Says of a file what is written in it; a file that begins with `bad` is corrupt. Counts what it was asked."""
 
+    fingerprint = ("a stand-in",)
     confidence = staticmethod(lambda log_prob, tokens: 0.5)
 
     def __init__(self, stop_after: int | None = None) -> None:

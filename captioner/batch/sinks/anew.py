@@ -29,12 +29,18 @@ class Anew:
         self.place, self.papers = self._sink.place, self._sink.papers
 
     def __enter__(self) -> Anew:
-        goes_on = self._is_to_begin and bool(self._note.stopped())
+        goes_on = self._is_to_begin and bool(self._note.stopped_job())
         if goes_on:
             self._sink = self._make(False)
         self._sink.__enter__()
-        if self._is_to_begin and not goes_on:
-            self._note.begin()  # not before it is empty: else a kill in between would keep what was to go
+        try:
+            if not self._is_to_begin:
+                self._note.end()  # whatever was under way: this job finishes it in its own way
+            elif not goes_on:
+                self._note.begin()  # not before it is empty: else a kill in between would keep what was to go
+        except OSError:
+            self._sink.__exit__(None, None, None)
+            raise
         self._is_to_begin = False  # entered again, as when a folder is watched, it goes on
         return self
 

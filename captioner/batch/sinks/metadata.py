@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.batch.changes import Journal
-from captioner.batch.sinks.own_files import OwnFiles
+from captioner.batch.sinks.own_files import IN_WORDS, OwnFiles
 from captioner.batch.work import Item, Outcome
 from captioner.errors import CaptionerError, ConfigError, MetadataError
 from captioner.metadata.splice import Splice
@@ -38,8 +38,8 @@ class MetadataSink(OwnFiles):
         unknown = next((field for field in fields if field not in FIELDS), None)
         if unknown is not None or not fields:
             raise ConfigError(f"--fields {unknown or 'is empty'}; choose among {', '.join(FIELDS)}")
-        self.place = "the pictures"
-        super().__init__(home, existing, {"place": self.place, "fields": list(fields), **(facts or {})})
+        self.place = f"the pictures ({', '.join(fields)}){IN_WORDS[existing]}"
+        super().__init__(home, existing, {"place": self.place, **(facts or {})})
         self._which = Which(**{field: field in fields for field in FIELDS})
 
     def is_captioned(self, item: Item) -> bool:
@@ -58,17 +58,26 @@ class MetadataSink(OwnFiles):
         data = picture.read_bytes()
         merge = "overwrite" if self.existing == "skip" else self.existing
         try:
-            changes = splices(data, outcome.caption, self._which, merge)
+            self._write(picture, data, outcome.caption, merge, journal, notes)
+        except MetadataError as error:
+            raise MetadataError(f"{outcome.item.source.name}: {error.message}", code=error.code) from None
+
+    def _write(
+        self, picture: Path, data: bytes, caption: str, merge: str, journal: Journal, notes: Mapping[str, str]
+    ) -> None:
+        """Into the picture, or, where its format holds no captions, into a file beside it."""
+        try:
+            changes = splices(data, caption, self._which, merge)
         except MetadataError as error:
             if error.code != "metadata_unsupported":
-                raise MetadataError(f"{outcome.item.source.name}: {error.message}", code=error.code) from None
+                raise
         else:
             if changes:
                 journal.change(picture, data, changes, **notes)
             return
         target = _beside(picture)
         old = target.read_bytes() if target.exists() else None
-        new = sidecar(old, outcome.caption, self._which, merge)
+        new = sidecar(old, caption, self._which, merge)
         if new != old:
             journal.change(target, old, [Splice(0, len(old or b""), new)], **notes)
 

@@ -8,14 +8,13 @@ Knows no kind of file.
 
 from __future__ import annotations
 
-import errno
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioner.batch.changes import Journal
+from captioner.batch.changes import OF_ONE_FILE, Journal
 from captioner.batch.keys import Keys
 from captioner.batch.sinks.under_way import UnderWay
 from captioner.batch.work import Item, Outcome
@@ -23,11 +22,10 @@ from captioner.errors import CaptionerError
 
 EXISTING = ("skip", "overwrite", "append", "prepend")
 """What becomes of a caption that is there: it stays; it is replaced; the new one comes behind it, or before."""
+IN_WORDS = {"skip": "", "overwrite": ", written over", "append": ", appended", "prepend": ", put before"}
+"""The same as the end of what is said of a place. It is part of the place: what fails one way may not fail another."""
 PAPERS = ".captioner"
 JOURNAL = f"{PAPERS}.journal.jsonl"
-
-_OF_ONE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
-"""What the system says of one file, and not of the disk: it is logged, and the others go on."""
 
 
 class OwnFiles:
@@ -55,7 +53,9 @@ class OwnFiles:
         self._folder_of_papers.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self._folder_of_papers / JOURNAL)
         self._job = ""
-        if self.existing != "skip":
+        if self.existing == "skip":
+            self._note.end()  # whatever was under way: this job finishes it in its own way
+        else:
             self._job = self._begin_or_go_on()
         return self
 
@@ -84,7 +84,7 @@ class OwnFiles:
             try:
                 self.write_one(outcome, self._journal, key=json.dumps(outcome.item.key), job=self._job)
             except OSError as error:
-                if error.errno not in _OF_ONE_FILE:
+                if error.errno not in OF_ONE_FILE:
                     raise
                 refused.append(Outcome(outcome.item, _unwritable(outcome.item, error)))
             except CaptionerError as error:
@@ -95,7 +95,7 @@ class OwnFiles:
 
     def _begin_or_go_on(self) -> str:
         """The name of the job: that of one that was killed, whose finished pictures are left alone, or a new one."""
-        job = self._note.stopped()
+        job = self._note.stopped_job()
         if job:
             self._take_up(job)
             return job

@@ -42,7 +42,7 @@ class ParquetSink:
             raise CaptionerError(f"{self._path} is a file; name a folder, in which parts are put", code="output")
         self._path.mkdir(parents=True, exist_ok=True)
         if self._fresh:
-            for part in (*self._parts(), self._path / UNFINISHED):
+            for part in (*self._parts(), *self._path.glob(".part-*"), self._path / UNFINISHED):
                 part.unlink(missing_ok=True)
             self._fresh = False  # entered again, as when a folder is watched, it goes on
         self._read_parts()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.batch.changes import Journal
-from captioner.batch.sinks.own_files import OwnFiles
+from captioner.batch.sinks.own_files import IN_WORDS, OwnFiles
 from captioner.batch.work import Item, Outcome
 from captioner.datasets.picture_files import SUFFIXES
 from captioner.errors import CaptionerError
@@ -42,7 +42,8 @@ class SidecarSink(OwnFiles):
             folder: where texts go; None puts them beside the pictures.
             suffix: what their names end in.
         """
-        self.place = f"*{suffix} {'beside the pictures' if folder is None else f'in {folder}'}"
+        where = "beside the pictures" if folder is None else f"in {folder}"
+        self.place = f"*{suffix} {where}{IN_WORDS[existing]}"
         super().__init__(folder or home, existing, {"place": self.place, **(facts or {})})
         self._home, self._folder, self._suffix = home, folder, suffix
 
@@ -72,8 +73,8 @@ class SidecarSink(OwnFiles):
             text = old.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise CaptionerError(
-                f"{outcome.item.source.name}: the text that is there is not UTF-8; save it as UTF-8, or use "
-                "--existing overwrite",
+                f"{outcome.item.source.name}: the text that is there is not UTF-8; save it as UTF-8 and use "
+                "--retry-errors, or --existing overwrite",
                 code="unwritable",
             ) from None
         if merged(text, outcome.caption, self.existing) == text:

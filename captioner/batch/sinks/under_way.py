@@ -22,7 +22,7 @@ class UnderWay:
         self._path = papers.with_name(f"{papers.name}.job.json")
         self._facts = json.loads(json.dumps(facts))
 
-    def stopped(self) -> str:
+    def stopped_job(self) -> str:
         """The name of a job that was asked the same and never came to its end; empty when there is none."""
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
