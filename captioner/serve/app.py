@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -86,9 +86,9 @@ class _Routes:
             openapi_extra=schema.body({"multipart/form-data": schema.CORRECTION_FORM}),
         )(self.corrections)
         app.delete(
-            "/v1/corrections/{key}",
+            "/v1/corrections/{key}/{id}",
             summary="Take a better caption back",
-            responses=schema.answers(schema.Saved, None, 404, 507, *_ALWAYS),
+            responses=schema.answers(schema.TakenBack, None, 404, 507, *_ALWAYS),
         )(self.take_back)
         app.get("/v1/model", summary="Which captioner this is", responses={401: schema.PROBLEM})(self.model)
         app.get("/healthz", summary="Whether the service lives", responses=schema.answers(schema.Status, None))(
@@ -152,9 +152,9 @@ class _Routes:
             kept = await corrections.keep(upload.files[0], upload.texts)
         return _json(kept)
 
-    async def take_back(self, key: str, query: Annotated[schema.CorrectionQuery, Query()]) -> Response:
-        """Forget a caption that was kept, with its picture; `key` is that of the answer when it was."""
-        return _json(await self._kept().take_back(key, query.caption))
+    async def take_back(self, key: str, mark: Annotated[str, Path(alias="id")]) -> Response:
+        """Forget a caption that was kept, with its picture; `key` and `id` are those of the answer when it was."""
+        return _json(await self._kept().take_back(key, mark))
 
     def _kept(self) -> Corrections:
         if self._corrections is None:

@@ -78,7 +78,9 @@ class Corrections:
         self._file.close()
 
     async def keep(self, picture: bytes, texts: Mapping[str, str]) -> dict[str, Any]:
-        """Append a picture with its better `caption`, and what it `was`; returns its key and all its captions now.
+        """Append a picture with its better `caption`, and what it `was`.
+
+        Returns its key, the caption's id, whether it was added (else it was there before), and all captions now.
 
         Raises Problem for an empty caption, and when the disk or the limit is full.
         """
@@ -88,17 +90,18 @@ class Corrections:
         was = _one_line(texts.get("was", ""))
         return await asyncio.to_thread(self._keep, picture, caption, was)  # finished, whether or not one waits for it
 
-    async def take_back(self, key: str, caption: str) -> dict[str, Any]:
-        """Forget a caption that was kept, and the picture that was kept with it; returns what `keep` does.
+    async def take_back(self, key: str, mark: str) -> dict[str, Any]:
+        """Forget a caption that was kept, and the picture that was kept with it; `mark` is the `id` of `keep`'s answer.
 
-        Raises Problem when there is no such caption.
+        Returns the key and the captions that are left. Raises Problem when there is no such caption.
         """
-        return await asyncio.to_thread(self._take_back, key, _one_line(caption))
+        return await asyncio.to_thread(self._take_back, key, mark)
 
-    def _take_back(self, key: str, caption: str) -> dict[str, Any]:
+    def _take_back(self, key: str, mark: str) -> dict[str, Any]:
         with self._lock:
             known = self._captions.get(key, [])
-            if caption not in known:
+            caption = next((each for each in known if _mark(each) == mark), None)
+            if caption is None:
                 raise Problem(404, "no_correction", "no such caption is kept for this picture")
             try:
                 for member in self._group(key, caption):
@@ -111,14 +114,14 @@ class Corrections:
             return {"key": key, "captions": list(known)}
 
     def _group(self, key: str, caption: str) -> list[tarfile.TarInfo]:
-        """The members of a caption, its text first: readers of a shard find a picture too many rather than too few."""
+        """The members of a caption that are left: its text last, so that what was broken off is found again."""
         group: list[tarfile.TarInfo] = []
         for member, _ in self._members(self._end):
             group = [*group, member] if member.name.startswith(f"{key}.") else []
             if member.name == key + _TEXT:
                 text = os.pread(self._file.fileno(), min(member.size, 2**20), member.offset_data)
                 if caption in text.decode("utf-8", "replace").split("\n"):
-                    return [each for each in reversed(group) if not each.name.endswith(_GONE)]
+                    return [each for each in group if not each.name.endswith(_GONE)]
                 group = []
         return []
 
@@ -128,7 +131,8 @@ class Corrections:
 
     def _add(self, key: str, picture: bytes, caption: str, was: str) -> dict[str, Any]:
         known = self._captions.get(key, [])
-        if caption not in known:
+        is_new = caption not in known
+        if is_new:
             data = _member(_APART, b"") if key == self._last else b""  # else its text would take the place of the last
             data += _member(key + _suffix(picture), picture)
             if was:
@@ -149,7 +153,7 @@ class Corrections:
             known = self._captions.setdefault(key, [])
             known.append(caption)
             self._last = key
-        return {"key": key, "captions": list(known)}
+        return {"key": key, "id": _mark(caption), "added": is_new, "captions": list(known)}
 
     def _is_in_place(self) -> bool:
         """Whether the name still leads to what is written."""
@@ -221,6 +225,11 @@ def _member(name: str, data: bytes) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.mtime, member.mode = len(data), int(time.time()), 0o644
     return member.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % _BLOCK)
+
+
+def _mark(caption: str) -> str:
+    """What a caption is called in addresses, and so in logs, where it itself has no place."""
+    return hashlib.sha256(caption.encode()).hexdigest()[:KEY_DIGITS]
 
 
 def _one_line(text: str) -> str:

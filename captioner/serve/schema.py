@@ -40,14 +40,6 @@ class NeighbourQuery(BaseModel):
     count: Annotated[int, Field(ge=1, description="How many training pictures, at most.")] = 5
 
 
-class CorrectionQuery(BaseModel):
-    """Options of `DELETE /v1/corrections/{key}`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    caption: Annotated[str, Field(min_length=1, description="The caption to forget.")]
-
-
 class Candidate(BaseModel):
     """One caption that was proposed."""
 
@@ -122,7 +114,16 @@ class Neighbours(BaseModel):
 
 
 class Saved(BaseModel):
-    """The picture of a correction, and all captions that are kept for it now."""
+    """The answer of `POST /v1/corrections`: the picture's key, the caption's id, and all captions of it now."""
+
+    key: str
+    id: str
+    added: Annotated[bool, Field(description="False where the same caption was kept before.")]
+    captions: list[str]
+
+
+class TakenBack(BaseModel):
+    """The answer of `DELETE /v1/corrections/{key}/{id}`: the captions that are left."""
 
     key: str
     captions: list[str]

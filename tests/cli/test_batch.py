@@ -276,3 +276,17 @@ def test_ctrl_c_says_that_the_same_command_goes_on(many, tmp_path):
     assert process.returncode == 130
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
+
+
+def test_a_stopped_job_over_other_pictures_is_not_gone_on_with(many, few, tmp_path):
+    process = start(*BATCH, many, "--out", "out.jsonl", "--existing", "overwrite", cwd=tmp_path)
+    deadline = time.monotonic() + 30
+    while not ((tmp_path / "out.jsonl").exists() and (tmp_path / "out.jsonl").stat().st_size):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (tmp_path / "out.jsonl.job.json").exists()
+    done = run(*BATCH, few, "--out", "out.jsonl", "--existing", "overwrite", cwd=tmp_path)
+    assert "3 captioned → out.jsonl" in done.stderr
+    assert sorted(each["path"] for each in lines(tmp_path / "out.jsonl")) == ["a.jpg", "c d.webp", "sub/b.png"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -162,8 +165,8 @@ def test_the_schema_names_all_routes_and_has_examples(server):
     with server.client() as client:
         schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
-        "/v1/captions", "/v1/explanations", "/v1/neighbours", "/v1/corrections", "/v1/corrections/{key}", "/v1/model",
-        "/healthz", "/readyz", "/metrics",
+        "/v1/captions", "/v1/explanations", "/v1/neighbours", "/v1/corrections", "/v1/corrections/{key}/{id}",
+        "/v1/model", "/healthz", "/readyz", "/metrics",
     }  # fmt: skip
     answers = schema["paths"]["/v1/captions"]["post"]["responses"]
     assert answers["200"]["content"]["application/json"]["example"]["captions"][0]["caption"]
@@ -250,23 +253,26 @@ def test_a_correction_is_taken_back_with_its_picture(tmp_path):
     first, second = picture(1), picture(2)
     with running(tmp_path, "--workers=1", "--corrections=kept.tar") as server, server.client() as client:
 
-        def take_back(key, caption):
-            return client.delete(f"/v1/corrections/{key}", params={"caption": caption})
+        def take_back(kept):
+            return client.delete(f"/v1/corrections/{kept['key']}/{kept['id']}")
 
-        key = correct(client, first, "a slip").json()["key"]
-        correct(client, first, "a red box", was="a dog")
-        other = correct(client, second, "a blue box").json()["key"]
-        correct(client, second, "a secret")
-        assert take_back(key, "a slip").json() == {"key": key, "captions": ["a red box"]}
-        assert take_back(other, "a secret").json() == {"key": other, "captions": ["a blue box"]}
+        slip = correct(client, first, "a slip").json()
+        key = slip["key"]
+        red = correct(client, first, "a red box", was="a dog").json()
+        assert (red["added"], correct(client, first, "a red box").json()) == (True, {**red, "added": False})
+        blue = correct(client, second, "a blue box").json()
+        secret = correct(client, second, "a secret").json()
+        assert take_back(slip).json() == {"key": key, "captions": ["a red box"]}
+        assert take_back(secret).json() == {"key": blue["key"], "captions": ["a blue box"]}
         assert records(path) == {first: ("a red box",), second: ("a blue box",)}
         assert path.read_bytes().count(first) == path.read_bytes().count(second) == 1
         assert b"a slip" not in path.read_bytes()
-        problem(take_back(key, "a slip"), 404, "no_correction")
-        problem(take_back("0" * 32, "a red box"), 404, "no_correction")
-        problem(client.delete(f"/v1/corrections/{key}"), 422, "config")
-        assert take_back(other, "a blue box").json()["captions"] == []
+        problem(take_back(slip), 404, "no_correction")
+        problem(take_back({**red, "key": "0" * 32}), 404, "no_correction")
+        problem(client.delete(f"/v1/corrections/{key}"), 404, "not_found")
+        assert take_back(blue).json()["captions"] == []
         assert correct(client, second, "a green box").json()["captions"] == ["a green box"]
+        assert "slip" not in server.log()
     assert records(path) == {first: ("a red box",), second: ("a green box",)}
     doctor = subprocess.run(
         [sys.executable, "-m", "captioner", "doctor", str(path), "--json"], capture_output=True, text=True, timeout=60
@@ -274,10 +280,37 @@ def test_a_correction_is_taken_back_with_its_picture(tmp_path):
     assert "gone" not in doctor.stdout + doctor.stderr
     with running(tmp_path, "--workers=1", "--corrections=kept.tar") as server, server.client() as client:
         assert correct(client, first, "after a restart").json()["captions"] == ["a red box", "after a restart"]
-        assert client.delete(f"/v1/corrections/{key}", params={"caption": "a red box"}).json()["captions"] == [
-            "after a restart"
-        ]
+        assert client.delete(f"/v1/corrections/{red['key']}/{red['id']}").json()["captions"] == ["after a restart"]
     assert records(path) == {first: ("after a restart",), second: ("a green box",)}
+
+
+def test_what_could_not_be_taken_back_can_be_tried_again(tmp_path, monkeypatch):
+    from captioner.serve.corrections import Corrections
+    from captioner.serve.limits import Limits
+    from captioner.serve.problems import Problem
+
+    path, data, write = tmp_path / "kept.tar", picture(1), os.pwrite
+    kept = Corrections(path, Limits())
+    answer = asyncio.run(kept.keep(data, {"caption": "a secret", "was": "a dog"}))
+    for allowed in (0, 1, 1):  # the text, which is last, never
+        left = [allowed]
+
+        def pwrite(*given, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(*given)
+
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        with pytest.raises(Problem, match="No space left"):
+            asyncio.run(kept.take_back(answer["key"], answer["id"]))
+    monkeypatch.setattr(os, "pwrite", write)
+    kept.close()
+    kept = Corrections(path, Limits())
+    assert asyncio.run(kept.take_back(answer["key"], answer["id"]))["captions"] == []
+    kept.close()
+    assert data not in path.read_bytes()
+    assert b"a secret" not in path.read_bytes()
 
 
 def test_a_file_that_was_moved_away_is_told(tmp_path):

@@ -328,6 +328,47 @@ def test_a_damaged_journal_is_told_and_nothing_undone(folder):
     assert undo(journal, pytest.fail) == (48, 0)
 
 
+def test_a_line_of_a_journal_that_says_something_else_changes_nothing(folder):
+    (folder / "001.txt").write_text("mine\n")
+    job(folder, SidecarSink(folder, "overwrite"))
+    journal = folder / JOURNAL
+    records = lines(journal)
+    changed = next(each for each in records if each["path"] == "001.txt")
+    changed["undo"][0][2] = "Z2FyYmFnZQ=="
+    journal.write_text("".join(f"{json.dumps(each)}\n" for each in records))
+    told = []
+    assert undo(journal, told.append) == (47, 1)
+    assert told == [f"{folder / '001.txt'}: its line in the journal is damaged; left alone"]
+    assert texts(folder) == {"001.txt": "picture 1\n"}
+    del changed["before"]
+    journal.write_text(f"{json.dumps(changed)}\n")
+    with pytest.raises(CaptionerError, match="1 of its lines cannot be read"):
+        undo(journal, pytest.fail)
+
+
+def test_an_undo_goes_on_behind_what_is_write_protected(folder):
+    (folder / "001.txt").write_text("mine\n")
+    job(folder, SidecarSink(folder, "overwrite"))
+    (folder / "001.txt").chmod(0o444)
+    told = []
+    assert undo(folder / JOURNAL, told.append) == (47, 1)
+    assert told == [f"{folder / '001.txt'}: it is write-protected; left alone"]
+    (folder / "001.txt").chmod(0o644)
+    assert undo(folder / JOURNAL, pytest.fail) == (1, 0)
+    assert texts(folder) == {"001.txt": "mine\n"}
+
+
+def test_a_text_that_is_no_utf8_is_captioned_when_it_was_mended_or_another_way_is_asked_for(tmp_path):
+    (tmp_path / "a.jpg").write_text("picture")
+    (tmp_path / "a.txt").write_bytes(b"gr\xf6n")
+    assert job(tmp_path, SidecarSink(tmp_path, "append")).failed == {"unwritable": 1}
+    assert job(tmp_path, SidecarSink(tmp_path, "append")).failed_before == 1
+    assert job(tmp_path, SidecarSink(tmp_path, "overwrite")).captioned == 1
+    (tmp_path / "a.txt").write_text("grün")
+    assert job(tmp_path, SidecarSink(tmp_path, "append"), retry="temporary").captioned == 1
+    assert texts(tmp_path)["a.txt"] == "grün\npicture\n"
+
+
 def test_a_disk_that_is_full_when_the_output_is_closed_is_told_as_such(folder, tmp_path):
     class Full(JsonLinesSink):
         def __exit__(self, *error):
@@ -449,6 +490,18 @@ def test_what_was_withheld_is_no_failure_and_wanted_when_less_is_asked_for(folde
         assert (summary.there, summary.unsure, summary.failed_before) == (47, 1, 2)
     summary = job(folder, JsonLinesSink(out), min_confidence=0.1)
     assert (summary.captioned, summary.unsure, summary.failed_before) == (1, 0, 2)
+
+
+def test_what_one_captioner_withheld_another_is_asked_for(folder, tmp_path):
+    (folder / "005.jpg").write_text("unsure 5")
+    job(folder, JsonLinesSink(tmp_path / "out.jsonl"), min_confidence=0.5)
+    other = ReadingCaptioner()
+    other.fingerprint = ("another one",)
+    summary = job(folder, JsonLinesSink(tmp_path / "out.jsonl"), other, min_confidence=0.5)
+    assert [os.path.basename(name) for name in other.asked] == ["005.jpg"]  # noqa: PTH119
+    assert (summary.unsure, summary.failed_before, summary.status) == (1, 2, 1)
+    searched_otherwise = job(folder, JsonLinesSink(tmp_path / "out.jsonl"), options={"beam": 2})
+    assert (searched_otherwise.captioned, searched_otherwise.there) == (1, 47)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "sqlite", "parquet", "html"])

@@ -67,3 +67,14 @@ def test_a_sidecar_file_with_an_alternative_text_alone_is_a_caption(tmp_path):
     assert write(picture).there == 1
     assert write(picture, fields=("description",)).captioned == 1
     assert (tmp_path / "a.bmp.xmp").read_bytes() != before
+
+
+def test_a_field_that_a_format_does_not_hold_says_nothing_of_others(tmp_path):
+    for name in ("a.png", "b.bmp"):
+        Image.new("RGB", (8, 8), "navy").save(tmp_path / name)
+    failed = write(tmp_path / "a.png", fields=("iptc",))
+    assert failed.failed == {"metadata_unsupported": 2}
+    log = (tmp_path / ".captioner.failures.jsonl").read_text()
+    assert all(f"{tmp_path / name}: " in log for name in ("a.png", "b.bmp"))
+    assert write(tmp_path / "a.png", fields=("iptc",)).failed_before == 2
+    assert write(tmp_path / "a.png", fields=("alt",)).captioned == 2

@@ -166,13 +166,13 @@ async function keep(picture, card, text) {
     picture.kept = null;
     if (isOwn) return;
     const found = await service.correct(picture.sent, text, picture.entry.caption, undefined, () => card.note("The service is busy; the correction waits …"));
-    picture.kept = { key: found.key, caption: text };
+    picture.kept = found.added ? found : null; // what somebody kept before is not ours to take back
     if (picture.caption !== text) return;
     picture.isUnsaved = false;
     card.note("Corrected; the service keeps it to learn from.");
   } catch (error) {
     if (picture.caption !== text) return;
-    const what = isOwn ? "Undone here, but the service still keeps the correction." : "Corrected here, but the service does not keep it.";
+    const what = picture.kept ? "Changed here, but the service still keeps the correction before." : "Corrected here, but the service does not keep it.";
     card.note(`${what} ${sentence(error)}`, true);
   }
 }

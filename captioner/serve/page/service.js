@@ -48,10 +48,10 @@ export class Service {
     return this.#ask("/v1/corrections", { method: "POST", body, signal }, waits);
   }
 
-  // What `correct` had the service keep: the key that it answered with, and the caption.
-  async takeBack({ key, caption }) {
+  // What `correct` answered with.
+  async takeBack({ key, id }) {
     try {
-      await this.#ask(`/v1/corrections/${key}?${new URLSearchParams({ caption })}`, { method: "DELETE" });
+      await this.#ask(`/v1/corrections/${key}/${id}`, { method: "DELETE" });
     } catch (error) {
       if (error.code !== "no_correction") throw error; // somebody else took it back
     }
