@@ -102,7 +102,7 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> dict[str, Figure
     if options.folder:
         pictures.mkdir()
         for path in jpeg_files(options.folder)[: options.pictures]:
-            shutil.copy(path, pictures)
+            shutil.copyfile(path, pictures / path.name)  # without its permissions: it is written into
     else:
         write_pictures(pictures, options.pictures)
     paths = sorted(pictures.iterdir())
