@@ -138,6 +138,11 @@ class Bundle:
     keeps_neighbours: bool = False
     """Whether there are training pictures in it, to be shown beside captions."""
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from all others: SHA-256 of its manifest, which holds those of its other files."""
+        return _sha256(self.path(MANIFEST))
+
     def path(self, name: str) -> Path:
         """The path of one of its files."""
         return self.folder / name

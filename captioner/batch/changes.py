@@ -93,9 +93,9 @@ def undo(journal: Path, tell: Callable[[str], None]) -> tuple[int, int]:
             code="output",
         )
     for target, fields in Journal(journal).last_first():
-        _temporary(target, journal).unlink(missing_ok=True)  # of a change that was killed
         reason = ""
         try:
+            _temporary(target, journal).unlink(missing_ok=True)  # of a change that was killed
             now = _digest_of(target)
             if now == fields["before"]:
                 continue  # never made, or undone before

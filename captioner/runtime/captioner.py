@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from math import isqrt
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from captioner.bundle import (
-    MANIFEST,
     RUNS,
     VOCABULARY,
     Bundle,
@@ -72,9 +70,8 @@ class Captioner:
 
     @property
     def fingerprint(self) -> list[str]:
-        """What tells it from all others: SHA-256 of each bundle's manifest, which holds those of its other files."""
-        manifests = (graphs.bundle.folder / MANIFEST for graphs in self.graphs)
-        return [hashlib.sha256(manifest.read_bytes()).hexdigest() for manifest in manifests]
+        """What tells it from all others: that of each of its bundles."""
+        return [graphs.bundle.fingerprint for graphs in self.graphs]
 
     def caption(self, picture: Picture, **options: Any) -> Caption:
         """Caption one picture.

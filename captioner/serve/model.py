@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from captioner.bundle import MANIFEST, Bundle
+from captioner.bundle import Bundle
 from captioner.serve.limits import Limits
 
 _DECODE = ("beam", "n_best", "max_length", "min_length", "length_penalty", "no_repeat_ngram")
@@ -23,12 +22,8 @@ def name_and_id(bundles: Sequence[Bundle]) -> dict[str, str]:
     for bundle in bundles:
         folder = bundle.folder.resolve()
         names.append(folder.parent.name if folder.name == "bundle" else folder.name)
-    seals = "-".join(_short(bundle) for bundle in bundles)
+    seals = "-".join(bundle.fingerprint[:16] for bundle in bundles)
     return {"name": "+".join(names), "id": seals}
-
-
-def _short(bundle: Bundle) -> str:
-    return hashlib.sha256(bundle.path(MANIFEST).read_bytes()).hexdigest()[:16]
 
 
 def description(

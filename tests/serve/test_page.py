@@ -262,6 +262,12 @@ def test_another_candidate_becomes_the_caption_with_a_click(tab):
     assert other not in tab.locator(".others button").all_inner_texts()
 
 
+def test_a_service_that_searches_less_is_asked_for_less(browser, tmp_path):
+    with running(tmp_path, "--workers=1", "--beam=2", "--max-beam=2") as server, opened(browser, server) as tab:
+        choose(tab, 9)
+        assert tab.locator(".others button").count() == 1
+
+
 def test_a_caption_is_copied(browser, server):
     with opened(browser, server, permissions=["clipboard-read", "clipboard-write"]) as tab:
         choose(tab, 10)

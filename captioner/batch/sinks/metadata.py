@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.batch.changes import Journal
-from captioner.batch.sinks.own_files import IN_WORDS, OwnFiles
+from captioner.batch.sinks.own_files import OwnFiles
 from captioner.batch.work import Item, Outcome
 from captioner.errors import CaptionerError, ConfigError, MetadataError
 from captioner.metadata.splice import Splice
@@ -38,8 +38,7 @@ class MetadataSink(OwnFiles):
         unknown = next((field for field in fields if field not in FIELDS), None)
         if unknown is not None or not fields:
             raise ConfigError(f"--fields {unknown or 'is empty'}; choose among {', '.join(FIELDS)}")
-        self.place = f"the pictures ({', '.join(fields)}){IN_WORDS[existing]}"
-        super().__init__(home, existing, {"place": self.place, **(facts or {})})
+        super().__init__(home, f"the pictures ({', '.join(fields)})", existing, facts)
         self._which = Which(**{field: field in fields for field in FIELDS})
 
     def is_captioned(self, item: Item) -> bool:

@@ -22,7 +22,7 @@ from captioner.errors import CaptionerError
 
 EXISTING = ("skip", "overwrite", "append", "prepend")
 """What becomes of a caption that is there: it stays; it is replaced; the new one comes behind it, or before."""
-IN_WORDS = {"skip": "", "overwrite": ", written over", "append": ", appended", "prepend": ", put before"}
+_IN_WORDS = {"skip": "", "overwrite": ", written over", "append": ", appended", "prepend": ", put before"}
 """The same as the end of what is said of a place. It is part of the place: what fails one way may not fail another."""
 PAPERS = ".captioner"
 JOURNAL = f"{PAPERS}.journal.jsonl"
@@ -31,15 +31,21 @@ JOURNAL = f"{PAPERS}.journal.jsonl"
 class OwnFiles:
     """A `Sink` that changes or makes one file for each picture."""
 
-    place: str
+    def __init__(self, folder: Path, place: str, existing: str, facts: Mapping[str, Any] | None) -> None:
+        """Write into files below `folder`.
 
-    def __init__(self, folder: Path, existing: str, facts: Mapping[str, Any]) -> None:
-        """Write into files below `folder`; `existing` is one of `EXISTING`, `facts` what the job is asked for."""
+        Args:
+            folder: where the job's own files are.
+            place: where captions go, for a person.
+            existing: one of `EXISTING`.
+            facts: what tells the job from others, see `UnderWay`.
+        """
+        self.place = f"{place}{_IN_WORDS[existing]}"
         self.papers = folder / PAPERS
         self.existing = existing
         self._folder_of_papers = folder
         self._done = Keys()
-        self._note = UnderWay(self.papers, {"existing": existing, **facts})
+        self._note = UnderWay(self.papers, {"place": self.place, **(facts or {})})
 
     @abstractmethod
     def is_captioned(self, item: Item) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.batch.changes import Journal
-from captioner.batch.sinks.own_files import IN_WORDS, OwnFiles
+from captioner.batch.sinks.own_files import OwnFiles
 from captioner.batch.work import Item, Outcome
 from captioner.datasets.picture_files import SUFFIXES
 from captioner.errors import CaptionerError
@@ -43,8 +43,7 @@ class SidecarSink(OwnFiles):
             suffix: what their names end in.
         """
         where = "beside the pictures" if folder is None else f"in {folder}"
-        self.place = f"*{suffix} {where}{IN_WORDS[existing]}"
-        super().__init__(folder or home, existing, {"place": self.place, **(facts or {})})
+        super().__init__(folder or home, f"*{suffix} {where}", existing, facts)
         self._home, self._folder, self._suffix = home, folder, suffix
 
     def is_captioned(self, item: Item) -> bool:

@@ -52,7 +52,7 @@ function learn() {
 
 // Captions are those that everybody else gets from this service; with them come as many others as its search has.
 function options() {
-  return { n_best: Math.min(CANDIDATES, model.options?.beam ?? 1) };
+  return { n_best: Math.min(CANDIDATES, model.options?.beam ?? 1, model.limits?.max_beam ?? CANDIDATES) };
 }
 
 async function caption(picture, signal) {
