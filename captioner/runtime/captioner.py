@@ -9,15 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from captioner.bundle import (
-    RUNS,
-    VOCABULARY,
-    Bundle,
-    bundle_of,
-    load_bundle,
-    newest_bundle,
-    pretrained_bundle,
-)
+from captioner.bundle import RUNS, VOCABULARY, Bundle, bundle_of, load_bundle, newest_bundle, pretrained_bundle
 from captioner.chunks import map_chunks
 from captioner.config.checks import MAX_BATCH, MAX_NEIGHBOURS, MAX_THREADS, check_count, check_device, check_threads
 from captioner.config.decode import DecodeConfig

@@ -12,7 +12,7 @@ export function showAbout(model) {
   byId("fineprint").textContent = `One or many, or whole folders${most ? `; up to ${megabytes(most).replace(".0", "")} each` : ""}. They are sent to this service and nowhere else.${kept}`;
   const search = model.options?.beam > 1 ? `beam ${model.options.beam}` : "greedy"; // as captions are made here
   const scores = model.scores?.filter((each) => each.name === "CIDEr") ?? [];
-  const score = scores.find((each) => each.search === search) ?? scores[0];
+  const score = scores.find((each) => each.search === search) ?? scores[0] ?? model.scores?.[0];
   const facts = {
     Name: model.name,
     Id: model.id,
